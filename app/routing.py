@@ -1,0 +1,108 @@
+"""The map of the system on one page: which queues, tasks, topics and processes exist, and who serves what.
+
+Nothing here does anything. `celeryconfig.py`, `devstack/`, `docker-compose.yml` and the gateway's doorbell all take
+their names from this page, and a test in `tests/architecture` holds them to it.
+"""
+
+from dataclasses import dataclass
+from enum import StrEnum
+
+
+class Queue(StrEnum):
+    """The Redis queues; each is consumed by exactly one kind of worker."""
+
+    CONVERSATION = "conversation"
+    TOOLS = "tools"
+    MEMORY_SYNC = "memory_sync"
+    OUTBOX = "outbox"
+    REPLICATOR = "replicator"
+    MAINTENANCE = "maintenance"
+
+
+class TaskName(StrEnum):
+    """Stable task names: they travel between versions, so they never follow a module's name."""
+
+    RESPOND = "conversation.respond"
+    SYNC_MEMORIES = "memory.sync"
+    DRAIN_OUTBOX = "outbox.drain"
+    REPLICATE_WAL = "wal.replicate"
+    SWEEP = "work.sweep"
+    PROBE_BRAIN = "brain.probe"
+    MEASURE_DLQ = "dlq.measure"
+    PRUNE = "retention.prune"
+
+
+class Topic(StrEnum):
+    """Default Kafka topics (`MEMORY_WAL_TOPIC` renames the first; dead letters append `.dlq`)."""
+
+    MEMORY_WAL = "memory.wal"
+    MEMORY_WAL_DLQ = "memory.wal.dlq"
+
+
+QUEUE_OF: dict[TaskName, Queue] = {
+    TaskName.RESPOND: Queue.CONVERSATION,
+    TaskName.SYNC_MEMORIES: Queue.MEMORY_SYNC,
+    TaskName.DRAIN_OUTBOX: Queue.OUTBOX,
+    TaskName.REPLICATE_WAL: Queue.REPLICATOR,
+    TaskName.SWEEP: Queue.MAINTENANCE,
+    TaskName.PROBE_BRAIN: Queue.MAINTENANCE,
+    TaskName.MEASURE_DLQ: Queue.MAINTENANCE,
+    TaskName.PRUNE: Queue.MAINTENANCE,
+}
+
+
+class ProcessName(StrEnum):
+    """Our own processes, named alike in devstack, compose, logs, metrics and `/v1/health`."""
+
+    BRAIN = "brain"
+    GATEWAY = "gateway"
+    WEBUI = "webui"
+    BEAT = "beat"
+    WORKER_CONVERSATION = "worker-conversation"
+    WORKER_TOOLS = "worker-tools"
+    WORKER_DELIVERY = "worker-delivery"
+    WORKER_REPLICATOR = "worker-replicator"
+    FLOWER = "flower"
+
+
+@dataclass(frozen=True, slots=True)
+class Worker:
+    """How one Celery worker is started: the queues it serves, its pool and how many tasks run at once."""
+
+    queues: tuple[Queue, ...]
+    pool: str
+    concurrency: int
+
+
+WORKERS: dict[ProcessName, Worker] = {
+    ProcessName.WORKER_CONVERSATION: Worker((Queue.CONVERSATION,), "threads", 8),
+    ProcessName.WORKER_TOOLS: Worker((Queue.TOOLS,), "prefork", 1),
+    ProcessName.WORKER_DELIVERY: Worker((Queue.OUTBOX, Queue.MEMORY_SYNC, Queue.MAINTENANCE), "threads", 4),
+    ProcessName.WORKER_REPLICATOR: Worker((Queue.REPLICATOR,), "solo", 1),
+}
+
+
+def command(process: ProcessName) -> tuple[str, ...]:
+    """The arguments after `python -m` that start one process; ports and hosts come from the settings."""
+    if process in WORKERS:
+        worker = WORKERS[process]
+        return (
+            "celery", "--app", "tasks", "worker",
+            "--queues", ",".join(worker.queues),
+            "--pool", worker.pool,
+            "--concurrency", str(worker.concurrency),
+            "--hostname", f"{process}@%h",
+            "--without-gossip", "--without-mingle", "--loglevel", "WARNING",
+        )  # fmt: skip
+    return _COMMANDS[process]
+
+
+_COMMANDS: dict[ProcessName, tuple[str, ...]] = {
+    ProcessName.BRAIN: ("gunicorn", "--config", "python:app.brain.server", "app.brain.app:create_app()"),
+    ProcessName.GATEWAY: (
+        "gunicorn", "--config", "python:app.gateway.server", "app.gateway.app:create_app()",
+    ),
+    ProcessName.WEBUI: ("gunicorn", "--config", "python:webui.server", "webui.app:create_app()"),
+    ProcessName.BEAT: ("celery", "--app", "tasks", "beat", "--loglevel", "WARNING"),
+    ProcessName.FLOWER: ("celery", "--app", "tasks", "flower"),
+}  # fmt: skip
