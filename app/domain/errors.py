@@ -1,0 +1,99 @@
+"""The three families that decide what happens next: try again later, refuse for good, do not start.
+
+Adapters translate their drivers' errors into these at the border; doors translate them into HTTP answers and task
+outcomes. `Misconfigured` lives in `app.settings`, below everything, and is repeated here for convenience.
+"""
+
+from app.settings import Misconfigured
+
+__all__ = [
+    "BrainForbidden",
+    "BrainUnavailable",
+    "Conflict",
+    "KeyReused",
+    "LeaseLost",
+    "MemoryRefused",
+    "Misconfigured",
+    "ModelRefused",
+    "ModelUnavailable",
+    "NotFound",
+    "PoisonRecord",
+    "Rejected",
+    "Retryable",
+    "SlowReader",
+    "StoreUnavailable",
+    "TooManyStreams",
+    "WalUnavailable",
+]
+
+
+class Retryable(Exception):
+    """The same call may succeed later: the row waits, HTTP answers 503. `retry_after` is the peer's wish in seconds."""
+
+    def __init__(self, message: str, retry_after: float | None = None) -> None:
+        super().__init__(message)
+        self.retry_after = retry_after
+
+
+class StoreUnavailable(Retryable):
+    """Postgres refused, timed out or broke the connection; whether a commit happened is unknown."""
+
+
+class BrainUnavailable(Retryable):
+    """SomaBrain timed out, refused the connection, asked to wait, answered 5xx or something that is not SomaBrain."""
+
+
+class BrainForbidden(BrainUnavailable):
+    """SomaBrain refused our credentials: everything waits until a person corrects them."""
+
+
+class WalUnavailable(Retryable):
+    """Kafka did not acknowledge, or could not be read."""
+
+
+class ModelUnavailable(Retryable):
+    """The model endpoint was away, too slow, broke off or answered garbage; the text is fit for people."""
+
+
+class SlowReader(Retryable):
+    """A stream's reader fell too far behind; it is told to resume from its cursor."""
+
+
+class TooManyStreams(Retryable):
+    """This process serves as many open streams as it may."""
+
+
+class Rejected(Exception):
+    """The data itself is wrong and will be wrong again: dead letter, HTTP 4xx. The text says what to do."""
+
+
+class NotFound(Rejected):
+    """There is no such thing for this caller; forbidden and unknown look the same."""
+
+
+class Conflict(Rejected):
+    """The same request is still being answered, or the state does not allow this one."""
+
+
+class KeyReused(Rejected):
+    """An Idempotency-Key came again with another body."""
+
+
+class MemoryRefused(Rejected):
+    """SomaBrain says that this memory is wrong; offering it again cannot help."""
+
+
+class ModelRefused(Rejected):
+    """The model endpoint will not take this request (key, model name, content); the text is fit for people."""
+
+
+class PoisonRecord(Rejected):
+    """A WAL record that can never be replicated; `kind` groups the causes."""
+
+    def __init__(self, kind: str, message: str) -> None:
+        super().__init__(message)
+        self.kind = kind
+
+
+class LeaseLost(Exception):
+    """Somebody else owns this row now; what was being brought is dropped."""

@@ -1,0 +1,250 @@
+"""What services need from the world, as roles; each is implemented by one adapter and one fake."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any, Protocol
+
+from app.domain.conversation import Answer, Receipt, RequestKey, Turn, UserMessage, Utterance
+from app.domain.events import NewEvent, SessionEvent
+from app.domain.leases import Lease
+from app.domain.memory import Memory, Place, Remembered, WalRecord
+from app.domain.stream import Delta
+from app.domain.wal import Poison, ReplicaRow
+from app.routing import TaskName
+
+
+class Doorbell(Protocol):
+    """Tells workers to look; never blocks, never fails, may be lost."""
+
+    def ring(self, task: TaskName, *ids: str, expires: float | None = None) -> None:
+        """`expires` seconds later an unheard ring is forgotten."""
+
+
+class Inbox(Protocol):
+    """Keeps messages."""
+
+    def accept(self, message: UserMessage, key: RequestKey | None) -> tuple[Receipt, Sequence[SessionEvent]]:
+        """One transaction, one commit: message, turn and memory are kept, or nothing is (`StoreUnavailable`)."""
+
+
+class Broadcast(Protocol):
+    """Shows things to whoever is watching a session now; never blocks, never fails, may be lost."""
+
+    def publish(self, session_id: str, item: Mapping[str, Any]) -> None: ...
+
+
+class Turns(Protocol):
+    """The turns a conversation worker owes."""
+
+    def claim(self, event_id: str) -> Turn | None:
+        """This turn, leased; None when it is done, not due, held, or another's."""
+
+    def history(self, turn: Turn, limit: int) -> list[Utterance]:
+        """What was said before and including this message, oldest first."""
+
+    def save_partial(self, turn: Turn, text: str) -> bool:
+        """Make the text so far durable; true when somebody asked to cancel. `LeaseLost` when another owns the turn."""
+
+    def note(self, turn: Turn, event: NewEvent) -> SessionEvent:
+        """Append an event that does not end the turn."""
+
+    def finish(self, turn: Turn, event: NewEvent, state: str, memory_place: Place | None) -> SessionEvent:
+        """One transaction: the ending event, the turn's last state and, with a place, the answer's memory."""
+
+    def postpone(self, turn: Turn, seconds: float, reason: str) -> None:
+        """Give the turn back, due again after a pause."""
+
+    def next_due(self, session_id: str) -> str | None:
+        """The event id of the session's next turn that may run now."""
+
+
+@dataclass(frozen=True, slots=True)
+class Piece:
+    """A piece of a model's answer; the last one carries `answer`, the whole."""
+
+    text: str
+    answer: Answer | None = None
+
+
+class Model(Protocol):
+    """Something that answers."""
+
+    def stream(self, lines: Sequence[Utterance], traceparent: str | None) -> Iterator[Piece]:
+        """Text as it comes, at last the whole answer; `ModelUnavailable` or `ModelRefused` say why in a sentence."""
+
+
+class Brain(Protocol):
+    """SomaBrain."""
+
+    @property
+    def breaker_open(self) -> bool: ...
+
+    def remember(self, memory: Memory) -> Remembered:
+        """Keep one memory; `BrainUnavailable`, `BrainForbidden` or `MemoryRefused`."""
+
+    def healthy(self) -> bool:
+        """Whether SomaBrain says it is well, within a second; never raises."""
+
+    def close_breaker(self) -> None: ...
+
+
+@dataclass(frozen=True, slots=True)
+class OwedMemory:
+    """A claimed memory row."""
+
+    lease: Lease
+    memory: Memory
+
+
+class MemoryOutbox(Protocol):
+    """Memories that SomaBrain has not confirmed."""
+
+    def claim_due(self, limit: int) -> list[OwedMemory]: ...
+
+    def synced(self, remembered: Sequence[tuple[OwedMemory, Remembered]]) -> list[str]:
+        """One transaction: rows synced and their WAL records owed; the event ids that were still ours."""
+
+    def postpone(self, owed: Sequence[OwedMemory], seconds: float, reason: str, outage: bool) -> None: ...
+
+    def release(self, owed: Sequence[OwedMemory]) -> None: ...
+
+    def bury(self, owed: OwedMemory, reason: str) -> None: ...
+
+    def waits_for_peer(self) -> bool:
+        """Whether a memory waits because SomaBrain was away."""
+
+    def wake(self) -> int:
+        """Make everything due that waits because SomaBrain was away."""
+
+
+@dataclass(frozen=True, slots=True)
+class OwedRecord:
+    """A claimed WAL record."""
+
+    lease: Lease
+    record: WalRecord
+
+
+@dataclass(frozen=True, slots=True)
+class Sent:
+    """Where Kafka put a record."""
+
+    partition: int
+    offset: int
+
+
+class MessageOutbox(Protocol):
+    """Records that Kafka has not acknowledged."""
+
+    def claim_due(self, limit: int) -> list[OwedRecord]: ...
+
+    def sent(self, acknowledged: Sequence[tuple[OwedRecord, Sent]]) -> None: ...
+
+    def postpone(self, owed: Sequence[OwedRecord], seconds: float, reason: str, outage: bool) -> None: ...
+
+    def bury(self, owed: OwedRecord, reason: str) -> None: ...
+
+
+class WalWriter(Protocol):
+    """Kafka, as the outbox sees it."""
+
+    def publish(self, records: Sequence[WalRecord]) -> list[Sent | Exception]:
+        """One outcome per record, in order: where it is, `WalUnavailable` or `Rejected`."""
+
+
+@dataclass(frozen=True, slots=True)
+class WalPartition:
+    """A partition of a topic."""
+
+    topic: str
+    number: int
+
+
+@dataclass(frozen=True, slots=True)
+class RawRecord:
+    """A record as it lies in the log."""
+
+    partition: WalPartition
+    offset: int
+    value: bytes
+    timestamp_ms: int
+
+
+@dataclass(frozen=True, slots=True)
+class WalBatch:
+    """Records of one partition, in order; `start` is the offset that was asked for, `end` the next one to ask for."""
+
+    partition: WalPartition
+    start: int
+    end: int
+    records: tuple[RawRecord, ...]
+
+
+class WalReader(Protocol):
+    """The log, as one replicator slot sees it."""
+
+    def poll(self, seconds: float, limit: int) -> list[WalBatch]:
+        """What has come, per partition; `WalUnavailable` when the log cannot be read."""
+
+    def commit(self, batch: WalBatch) -> None:
+        """Tell Kafka's tools how far we are; the truth is in Postgres. Never raises."""
+
+    def rewind(self) -> None:
+        """Continue every partition at the offset that Postgres knows, from the next poll on."""
+
+
+class Replica(Protocol):
+    """The copy of the log that administrators browse."""
+
+    def next_offset(self, partition: WalPartition) -> int: ...
+
+    def store(self, batch: WalBatch, good: Sequence[ReplicaRow], bad: Sequence[Poison]) -> list[ReplicaRow]:
+        """One transaction: rows, dead letters, offset. The rows that were new; `LeaseLost` when another was faster."""
+
+
+class StreamStore(Protocol):
+    """What a stream reads from Postgres."""
+
+    def session_exists(self, session_id: str) -> bool: ...
+
+    def head(self, session_id: str) -> int: ...
+
+    def events_after(self, session_id: str, seq: int, limit: int) -> list[dict[str, Any]]: ...
+
+    def partial(self, session_id: str) -> Delta | None:
+        """The running answer from its first character, as far as it is durable."""
+
+    def memory_states(self, session_id: str) -> dict[str, str]: ...
+
+
+class LiveLine(Protocol):
+    """One reader's queue of live items."""
+
+    @property
+    def connected(self) -> bool:
+        """Whether Redis feeds it now."""
+
+    def next(self, seconds: float) -> dict[str, Any] | None:
+        """The next item, None after so long; `SlowReader` when the queue overflowed."""
+
+
+class LiveFeed(Protocol):
+    """Live items of all sessions, one subscription per process."""
+
+    def attach(self, session_id: str) -> AbstractContextManager[LiveLine]: ...
+
+
+class HealthNotes(Protocol):
+    """Where processes note how their dependency is, for `/v1/health` to read."""
+
+    def note(self, component: str, status: str, detail: str) -> None: ...
+
+
+class Clock(Protocol):
+    """Time for what people see; leases and due times use the database's clock."""
+
+    def now(self) -> datetime: ...
+
+    def monotonic(self) -> float: ...
