@@ -1,0 +1,187 @@
+"""The one leasing mechanism: claim, renew, settle, postpone, release, bury, wake. Every kind of owed row uses it.
+
+A claim is one `UPDATE ... RETURNING` that checks state, lease, due time and order and counts the attempt, on the
+database's clock. Whatever ends a claim is fenced by (owner, attempts): what a zombie brings changes no row.
+`attempts` counts claims and only grows; `excused` counts claims that ended in words, so that
+`attempts - excused` is how often a worker died with the row in its hands.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from sqlalchemy import Connection, RowMapping, text
+
+from app.domain.leases import Lease
+
+
+@dataclass(frozen=True, slots=True)
+class WorkKind:
+    """How one table stores its work; every name comes from this code base, never from a request."""
+
+    name: str
+    table: str
+    key: str
+    owed: tuple[str, ...]
+    claimed: str
+    waiting: str
+    order: str
+    guard: str = "true"
+    on_claim: str = ""
+
+    @property
+    def owed_sql(self) -> str:
+        """The owed states as a literal list, so that the partial index on them is used."""
+        return ", ".join(f"'{state}'" for state in self.owed)
+
+
+TURNS = WorkKind(
+    name="turn",
+    table="turns",
+    key="event_id",
+    owed=("queued", "running"),
+    claimed="running",
+    waiting="queued",
+    order="w.run_at, w.created_at",
+    guard="""NOT EXISTS (SELECT 1 FROM turns earlier WHERE earlier.session_id = w.session_id
+                AND earlier.seq < w.seq AND earlier.state IN ('queued', 'running'))
+             AND NOT EXISTS (SELECT 1 FROM sessions s WHERE s.session_id = w.session_id AND s.paused)""",
+    on_claim=", partial_text = ''",
+)
+MEMORIES = WorkKind(
+    name="memory",
+    table="memory_write_outbox",
+    key="event_id",
+    owed=("pending",),
+    claimed="pending",
+    waiting="pending",
+    order="w.run_at, w.created_at",
+)
+RECORDS = WorkKind(
+    name="record",
+    table="message_outbox",
+    key="id",
+    owed=("pending",),
+    claimed="pending",
+    waiting="pending",
+    order="w.run_at, w.id",
+)
+KINDS = (TURNS, MEMORIES, RECORDS)
+
+
+class Leases:
+    """The statements of one kind of work, run on the caller's connection and so in the caller's transaction."""
+
+    def __init__(self, kind: WorkKind, owner: str, lease_seconds: float) -> None:
+        self._kind = kind
+        self._owner = owner
+        self._seconds = lease_seconds
+
+    def claim(self, connection: Connection, limit: int, key: str | None = None) -> Sequence[RowMapping]:
+        """Up to `limit` due rows (or the one with `key`), now leased to this owner; whole rows are returned."""
+        kind = self._kind
+        statement = f"""
+            WITH due AS MATERIALIZED (
+                SELECT w.{kind.key} FROM {kind.table} w
+                WHERE w.state IN ({kind.owed_sql}) AND w.run_at <= now()
+                  AND (w.lease_until IS NULL OR w.lease_until <= now())
+                  AND {f"w.{kind.key} = :key" if key is not None else "true"} AND {kind.guard}
+                ORDER BY {kind.order} LIMIT :limit FOR UPDATE OF w SKIP LOCKED)
+            UPDATE {kind.table} w SET state = '{kind.claimed}', attempts = w.attempts + 1, lease_owner = :owner,
+                   lease_until = now() + make_interval(secs => :seconds) {kind.on_claim}
+            FROM due WHERE w.{kind.key} = due.{kind.key}
+            RETURNING w.*"""  # noqa: S608
+        parameters = {"owner": self._owner, "seconds": self._seconds, "limit": limit, "key": key}
+        return connection.execute(text(statement), parameters).mappings().all()
+
+    def lease_of(self, row: RowMapping) -> Lease:
+        """The lease that a claimed row carries."""
+        return Lease(str(row[self._kind.key]), row["lease_owner"], row["attempts"], row["failures"])
+
+    def settle(
+        self, connection: Connection, leases: Sequence[Lease], state: str, reason: str | None = None
+    ) -> set[str]:
+        """End these claims in a last state; the keys that were still ours (others belong to somebody else now)."""
+        return self._end(
+            connection,
+            leases,
+            "state = :state, finished_at = now(), excused = w.excused + 1, outage = false, last_error = :reason",
+            {"state": state, "reason": reason},
+        )
+
+    def postpone(
+        self, connection: Connection, leases: Sequence[Lease], seconds: float, reason: str, outage: bool
+    ) -> set[str]:
+        """Give rows back because a peer failed; they are due again after `seconds`, sooner when an outage ends."""
+        return self._end(
+            connection,
+            leases,
+            f"state = '{self._kind.waiting}', run_at = now() + make_interval(secs => :pause), last_error = :reason,"
+            " failures = w.failures + 1, excused = w.excused + 1, outage = :outage",
+            {"pause": seconds, "reason": reason, "outage": outage},
+        )
+
+    def release(self, connection: Connection, leases: Sequence[Lease]) -> set[str]:
+        """Give rows back untouched: they are due now."""
+        return self._end(connection, leases, f"state = '{self._kind.waiting}', excused = w.excused + 1", {})
+
+    def _end(
+        self, connection: Connection, leases: Sequence[Lease], changes: str, parameters: Mapping[str, Any]
+    ) -> set[str]:
+        if not leases:
+            return set()
+        kind = self._kind
+        statement = f"""
+            UPDATE {kind.table} w SET lease_owner = NULL, lease_until = NULL, {changes}
+            FROM unnest(CAST(:keys AS text[]), CAST(:owners AS text[]), CAST(:attempts AS integer[]))
+                 AS held (key, owner, attempts)
+            WHERE w.{kind.key}::text = held.key AND w.{kind.key} = CAST(held.key AS {self._key_type})
+              AND w.state = '{kind.claimed}' AND w.lease_owner = held.owner AND w.attempts = held.attempts
+            RETURNING w.{kind.key}::text"""  # noqa: S608
+        held = {
+            "keys": [lease.key for lease in leases],
+            "owners": [lease.owner for lease in leases],
+            "attempts": [lease.attempts for lease in leases],
+        }
+        return set(connection.execute(text(statement), {**held, **parameters}).scalars())
+
+    @property
+    def _key_type(self) -> str:
+        return "bigint" if self._kind is RECORDS else "text"
+
+    def renew(self, connection: Connection, keys: Sequence[str]) -> None:
+        """Keep these rows for another lease, and end the leases of this owner's rows that nobody works on any more."""
+        kind = self._kind
+        statement = f"""
+            UPDATE {kind.table} w
+            SET lease_until = CASE WHEN w.{kind.key}::text = ANY(CAST(:keys AS text[]))
+                                   THEN now() + make_interval(secs => :seconds) ELSE now() END
+            WHERE w.lease_owner = :owner AND w.state IN ({kind.owed_sql})"""  # noqa: S608
+        connection.execute(text(statement), {"keys": list(keys), "owner": self._owner, "seconds": self._seconds})
+
+
+_HOLDERS = " UNION ".join(
+    f"SELECT lease_owner FROM {kind.table} WHERE lease_owner IS NOT NULL AND lease_until > now()"  # noqa: S608
+    for kind in KINDS
+)
+_GONE = f"""
+    SELECT lease_owner FROM ({_HOLDERS}) held
+    WHERE pg_try_advisory_xact_lock(hashtextextended(lease_owner, 0))"""  # noqa: S608
+
+
+def end_leases_of_the_dead(connection: Connection) -> dict[str, int]:
+    """End at once every lease whose owner's process is gone: its advisory lock can be had. Rows freed, by kind."""
+    owners = list(connection.execute(text(_GONE)).scalars())
+    return {kind.name: _end_leases(connection, kind, owners) for kind in KINDS} if owners else {}
+
+
+def _end_leases(connection: Connection, kind: WorkKind, owners: list[str]) -> int:
+    statement = f"""
+        UPDATE {kind.table} SET lease_until = now()
+        WHERE lease_owner = ANY(:owners) AND lease_until > now()"""  # noqa: S608
+    return connection.execute(text(statement), {"owners": owners}).rowcount
+
+
+def is_worn_out(row: RowMapping, max_deaths: int) -> bool:
+    """Whether so many workers died with this row that it must not be tried again (the present claim counts)."""
+    return bool(row["attempts"] - row["excused"] > max_deaths)

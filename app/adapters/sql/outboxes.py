@@ -1,0 +1,144 @@
+"""The two outboxes: memories that SomaBrain has not confirmed, records that Kafka has not acknowledged."""
+
+from collections.abc import Callable, Sequence
+from datetime import UTC, datetime
+from typing import Any
+
+from sqlalchemy import Connection, Engine, RowMapping, text
+
+from app.adapters.sql.engine import transaction
+from app.adapters.sql.leases import MEMORIES, RECORDS, Leases, WorkKind, is_worn_out
+from app.adapters.sql.rows import owe_records
+from app.domain.leases import MAX_ATTEMPTS, Lease
+from app.domain.memory import Memory, Place, Remembered, WalRecord, wal_write
+from app.domain.ports import OwedMemory, OwedRecord, Sent
+
+_WORN_OUT = f"a worker died {MAX_ATTEMPTS} times while delivering it"
+
+
+class Outbox:
+    """What both outboxes share: claims with a lease, and every way a claim can end."""
+
+    def __init__(self, engine: Engine, kind: WorkKind, owner: str, lease_seconds: float) -> None:
+        self._engine = engine
+        self._kind = kind
+        self._leases = Leases(kind, owner, lease_seconds)
+
+    def _claim(self, limit: int) -> list[RowMapping]:
+        with transaction(self._engine) as connection:
+            rows = self._leases.claim(connection, limit)
+            worn = [row for row in rows if is_worn_out(row, MAX_ATTEMPTS)]
+            self._leases.settle(connection, [self._leases.lease_of(row) for row in worn], "dead", _WORN_OUT)
+        return sorted((row for row in rows if row not in worn), key=lambda row: row["created_at"])
+
+    def postpone(self, owed: Sequence[Any], seconds: float, reason: str, outage: bool) -> None:
+        """Give these back; they are due again after `seconds`, or when the outage ends."""
+        self._ending(lambda connection: self._leases.postpone(connection, _leases(owed), seconds, reason, outage))
+
+    def release(self, owed: Sequence[Any]) -> None:
+        """Give these back, due now."""
+        self._ending(lambda connection: self._leases.release(connection, _leases(owed)))
+
+    def bury(self, owed: Any, reason: str) -> None:
+        """This one is wrong and will be wrong again; a person can see why."""
+        self._ending(lambda connection: self._leases.settle(connection, [owed.lease], "dead", reason))
+
+    def _ending(self, statement: Callable[[Connection], object]) -> None:
+        with transaction(self._engine) as connection:
+            statement(connection)
+
+    def waits_for_peer(self) -> bool:
+        """Whether something is held back because the peer was away."""
+        statement = f"SELECT EXISTS (SELECT 1 FROM {self._kind.table} WHERE state = 'pending' AND outage)"  # noqa: S608
+        with transaction(self._engine) as connection:
+            return bool(connection.execute(text(statement)).scalar_one())
+
+    def wake(self) -> int:
+        """Make due what was held back because the peer was away; how many rows that were."""
+        statement = f"""
+            UPDATE {self._kind.table} SET run_at = now(), outage = false
+            WHERE state = 'pending' AND outage AND lease_owner IS NULL"""  # noqa: S608
+        with transaction(self._engine) as connection:
+            return connection.execute(text(statement)).rowcount
+
+
+def _leases(owed: Sequence[Any]) -> list[Lease]:
+    return [item.lease for item in owed]
+
+
+class SqlMemoryOutbox(Outbox):
+    """`MemoryOutbox` on Postgres; a synced memory owes its record to `wal_topic` in the same transaction."""
+
+    def __init__(self, engine: Engine, owner: str, lease_seconds: float, wal_topic: str) -> None:
+        super().__init__(engine, MEMORIES, owner, lease_seconds)
+        self._wal_topic = wal_topic
+
+    def claim_due(self, limit: int) -> list[OwedMemory]:
+        """Due memories, oldest first."""
+        return [OwedMemory(self._leases.lease_of(row), _memory(row)) for row in self._claim(limit)]
+
+    def synced(self, remembered: Sequence[tuple[OwedMemory, Remembered]]) -> list[str]:
+        """Settle and owe the records, in one transaction."""
+        with transaction(self._engine) as connection:
+            ours = self._leases.settle(connection, [owed.lease for owed, _ in remembered], "synced")
+            now = datetime.now(UTC)
+            kept = [(owed.memory, receipt) for owed, receipt in remembered if owed.lease.key in ours]
+            owe_records(connection, [wal_write(memory, receipt, self._wal_topic, now) for memory, receipt in kept])
+        return [memory.event_id for memory, _ in kept]
+
+
+def _memory(row: RowMapping) -> Memory:
+    return Memory(
+        event_id=row["event_id"],
+        place=Place(row["tenant"], row["namespace"], row["universe"]),
+        session_id=row["session_id"],
+        persona_id=row["persona_id"],
+        role=row["role"],
+        payload=row["payload"],
+        idempotency_key=row["idempotency_key"],
+        traceparent=row["traceparent"],
+    )
+
+
+class SqlMessageOutbox(Outbox):
+    """`MessageOutbox` on Postgres; a sent record remembers where Kafka put it, which is how lag is measured."""
+
+    def __init__(self, engine: Engine, owner: str, lease_seconds: float) -> None:
+        super().__init__(engine, RECORDS, owner, lease_seconds)
+
+    def claim_due(self, limit: int) -> list[OwedRecord]:
+        """Due records, oldest first."""
+        return [OwedRecord(self._leases.lease_of(row), _record(row)) for row in self._claim(limit)]
+
+    def sent(self, acknowledged: Sequence[tuple[OwedRecord, Sent]]) -> None:
+        """Settle what Kafka acknowledged and note where it lies."""
+        with transaction(self._engine) as connection:
+            self._leases.settle(connection, [owed.lease for owed, _ in acknowledged], "sent")
+            connection.execute(
+                _NOTE_PLACES,
+                {
+                    "ids": [int(owed.lease.key) for owed, _ in acknowledged],
+                    "partitions": [sent.partition for _, sent in acknowledged],
+                    "offsets": [sent.offset for _, sent in acknowledged],
+                },
+            )
+
+
+_NOTE_PLACES = text("""
+    UPDATE message_outbox o SET sent_partition = place.partition, sent_offset = place.record_offset
+    FROM unnest(CAST(:ids AS bigint[]), CAST(:partitions AS integer[]), CAST(:offsets AS bigint[]))
+         AS place (id, partition, record_offset)
+    WHERE o.id = place.id AND o.state = 'sent'
+""")
+
+
+def _record(row: RowMapping) -> WalRecord:
+    return WalRecord(
+        topic=row["topic"],
+        partition_key=row["partition_key"],
+        dedupe_key=row["dedupe_key"],
+        payload=row["payload"],
+        headers=row["headers"],
+        tenant=row["tenant"],
+        session_id=row["session_id"],
+    )

@@ -1,0 +1,82 @@
+"""This process is alive: an advisory lock that nobody else can hold, and leases renewed while work goes on.
+
+The sweep asks for the locks of owners that hold leases; a lock it can have belongs to a process that is gone
+(`leases.end_leases_of_the_dead`). A frozen process keeps its lock and loses when its leases run out.
+"""
+
+import logging
+import os
+import secrets
+import socket
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from sqlalchemy import Connection, Engine, text
+
+from app.adapters.sql.engine import translating
+from app.adapters.sql.leases import TURNS, Leases
+from app.domain.errors import StoreUnavailable
+
+_BEAT_SECONDS = 1.0
+_LOCK = text("SELECT pg_advisory_lock(hashtextextended(:owner, 0))")
+_SEEN = text("""
+    INSERT INTO processes (owner, name) VALUES (:owner, :name)
+    ON CONFLICT (owner) DO UPDATE SET seen_at = now()
+""")
+_log = logging.getLogger(__name__)
+
+
+class Presence:
+    """One per process. `owner` names it in every lease; `start` begins the heartbeat in a daemon thread."""
+
+    def __init__(self, engine: Engine, name: str, lease_seconds: float) -> None:
+        self.owner = f"{name}@{socket.gethostname()}:{os.getpid()}:{secrets.token_hex(4)}"
+        self._engine = engine
+        self._name = name
+        self._leases = Leases(TURNS, self.owner, lease_seconds)
+        self._working: set[str] = set()
+        self._stopped = threading.Event()
+        self._thread = threading.Thread(target=self._live, name="presence", daemon=True)
+
+    def start(self) -> None:
+        """Begin the heartbeat; it goes on through every outage of Postgres."""
+        self._thread.start()
+
+    def stop(self) -> None:
+        """End the heartbeat and give the lock back, so that what is still leased is free at once."""
+        self._stopped.set()
+        if self._thread.is_alive():
+            self._thread.join(timeout=5)
+
+    @contextmanager
+    def working_on(self, key: str) -> Iterator[None]:
+        """While the block runs, the lease of this turn is renewed."""
+        self._working.add(key)
+        try:
+            yield
+        finally:
+            self._working.discard(key)
+
+    def _live(self) -> None:
+        while not self._stopped.is_set():
+            try:
+                self._hold_lock_and_beat()
+            except StoreUnavailable as error:
+                _log.warning("presence lost, trying again: %s", error)
+                self._stopped.wait(_BEAT_SECONDS / 2)
+
+    def _hold_lock_and_beat(self) -> None:
+        with translating(), self._engine.connect() as raw:
+            connection = raw.execution_options(isolation_level="AUTOCOMMIT")
+            connection.execute(_LOCK, {"owner": self.owner})
+            try:
+                self._beat_until_stopped(connection)
+            finally:
+                raw.invalidate()
+
+    def _beat_until_stopped(self, connection: Connection) -> None:
+        while not self._stopped.is_set():
+            connection.execute(_SEEN, {"owner": self.owner, "name": self._name})
+            self._leases.renew(connection, list(self._working))
+            self._stopped.wait(_BEAT_SECONDS)

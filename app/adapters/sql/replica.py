@@ -1,0 +1,154 @@
+"""The replica of `memory.wal`: rows, dead letters and offset move in one transaction, or not at all.
+
+The offset is compared before it is set: a slot that lost its partition and still carries a batch finds another
+offset than the one it started from, and writes nothing.
+"""
+
+import time
+from collections.abc import Sequence
+
+from sqlalchemy import Connection, Engine, text
+
+from app.adapters.sql.engine import transaction
+from app.adapters.sql.rows import as_json, owe_records
+from app.domain.errors import LeaseLost
+from app.domain.memory import WalRecord
+from app.domain.ports import WalBatch, WalPartition
+from app.domain.wal import Poison, ReplicaRow, dead_letter, settle_versions
+
+_NEXT_OFFSET = text("SELECT next_offset FROM replicator_offsets WHERE topic = :topic AND partition = :partition")
+_ADVANCE = text("""
+    INSERT INTO replicator_offsets AS known (topic, partition, next_offset)
+    SELECT :topic, :partition, :next WHERE :start = 0 OR EXISTS (
+        SELECT 1 FROM replicator_offsets WHERE topic = :topic AND partition = :partition)
+    ON CONFLICT (topic, partition) DO UPDATE SET next_offset = excluded.next_offset, updated_at = now()
+        WHERE known.next_offset = :start
+""")
+_UPSERT = text("""
+    INSERT INTO memory_replica AS r (event_id, session_id, persona_id, tenant, role, universe, namespace, coord,
+        request_id, trace_id, payload, wal_timestamp, version, body_digest, deleted_at)
+    SELECT event_id, session_id, persona_id, tenant, role, universe, namespace, CAST(coord AS double precision[]),
+        request_id, trace_id, CAST(payload AS jsonb), wal_timestamp, version, decode(body_digest, 'hex'),
+        CASE WHEN deleted THEN now() END
+    FROM unnest(CAST(:event_ids AS text[]), CAST(:sessions AS text[]), CAST(:personas AS text[]),
+        CAST(:tenants AS text[]), CAST(:roles AS text[]), CAST(:universes AS text[]), CAST(:namespaces AS text[]),
+        CAST(:coords AS text[]), CAST(:requests AS text[]), CAST(:traces AS text[]), CAST(:payloads AS text[]),
+        CAST(:timestamps AS double precision[]), CAST(:versions AS bigint[]), CAST(:digests AS text[]),
+        CAST(:deletes AS boolean[]))
+        AS new (event_id, session_id, persona_id, tenant, role, universe, namespace, coord, request_id, trace_id,
+                payload, wal_timestamp, version, body_digest, deleted)
+    ON CONFLICT (event_id) DO UPDATE
+        SET payload = excluded.payload, version = excluded.version, body_digest = excluded.body_digest,
+            deleted_at = excluded.deleted_at, wal_timestamp = excluded.wal_timestamp,
+            coord = coalesce(excluded.coord, r.coord), request_id = coalesce(excluded.request_id, r.request_id)
+        WHERE r.version < excluded.version
+""")
+_STORED = text("SELECT event_id, version, body_digest FROM memory_replica WHERE event_id = ANY(:event_ids)")
+_BURY = text("""
+    INSERT INTO dlq_messages (topic, source_partition, source_offset, raw, error, error_kind, fingerprint)
+    VALUES (:topic, :partition, :offset, :raw, :error, :kind, :fingerprint)
+    ON CONFLICT (topic, source_partition, source_offset) DO NOTHING
+""")
+
+
+class SqlReplica:
+    """`Replica` on Postgres."""
+
+    def __init__(self, engine: Engine) -> None:
+        self._engine = engine
+
+    def next_offset(self, partition: WalPartition) -> int:
+        """The first offset of this partition that is not in the replica yet."""
+        with transaction(self._engine) as connection:
+            found = connection.execute(_NEXT_OFFSET, {"topic": partition.topic, "partition": partition.number})
+            return int(found.scalar_one_or_none() or 0)
+
+    def store(self, batch: WalBatch, good: Sequence[ReplicaRow], bad: Sequence[Poison]) -> list[ReplicaRow]:
+        """Copy one batch; the rows that were new or newer."""
+        with transaction(self._engine) as connection:
+            _advance(connection, batch)
+            winners, conflicts = settle_versions(good, _stored(connection, good))
+            _upsert(connection, winners)
+            _bury(connection, batch.partition, [*bad, *_poison(batch, conflicts)])
+        return winners
+
+
+def _advance(connection: Connection, batch: WalBatch) -> None:
+    moved = connection.execute(
+        _ADVANCE,
+        {
+            "topic": batch.partition.topic,
+            "partition": batch.partition.number,
+            "start": batch.start,
+            "next": batch.end,
+        },
+    )
+    if not moved.rowcount:
+        raise LeaseLost(f"another slot has replicated partition {batch.partition.number} further")
+
+
+def _stored(connection: Connection, rows: Sequence[ReplicaRow]) -> dict[str, tuple[int, bytes]]:
+    known = connection.execute(_STORED, {"event_ids": [row.event_id for row in rows]}).mappings()
+    return {row["event_id"]: (row["version"], bytes(row["body_digest"])) for row in known}
+
+
+def _poison(batch: WalBatch, conflicts: Sequence[ReplicaRow]) -> list[Poison]:
+    raw = {record.offset: record.value for record in batch.records}
+    reason = "the same event_id and version came with another body"
+    return [Poison(row.offset, raw[row.offset], "conflict", reason) for row in conflicts]
+
+
+def _upsert(connection: Connection, rows: Sequence[ReplicaRow]) -> None:
+    if rows:
+        connection.execute(_UPSERT, _columns(rows))
+
+
+def _columns(rows: Sequence[ReplicaRow]) -> dict[str, list[object]]:
+    return {
+        "event_ids": [row.event_id for row in rows],
+        "sessions": [row.session_id for row in rows],
+        "personas": [row.persona_id for row in rows],
+        "tenants": [row.tenant for row in rows],
+        "roles": [row.role for row in rows],
+        "universes": [row.universe for row in rows],
+        "namespaces": [row.namespace for row in rows],
+        "coords": [None if row.coord is None else f"{{{','.join(map(repr, row.coord))}}}" for row in rows],
+        "requests": [row.request_id for row in rows],
+        "traces": [row.trace_id for row in rows],
+        "payloads": [None if row.deleted else as_json(row.payload) for row in rows],
+        "timestamps": [row.wal_timestamp for row in rows],
+        "versions": [row.version for row in rows],
+        "digests": [row.body_digest.hex() for row in rows],
+        "deletes": [row.deleted for row in rows],
+    }
+
+
+def _bury(connection: Connection, partition: WalPartition, poison: Sequence[Poison]) -> None:
+    for item in poison:
+        connection.execute(_BURY, _dead(partition, item))
+    now = time.time()
+    letters = [
+        WalRecord(
+            topic=f"{partition.topic}.dlq",
+            partition_key=f"{partition.number}:{item.offset}",
+            dedupe_key=f"{partition.topic}:{partition.number}:{item.offset}",
+            payload=dead_letter(item, partition.topic, now),
+            headers={"type": "dead.letter"},
+            tenant="",
+            session_id=None,
+        )
+        for item in poison
+    ]
+    owe_records(connection, letters)
+
+
+def _dead(partition: WalPartition, item: Poison) -> dict[str, object]:
+    return {
+        "topic": f"{partition.topic}.dlq",
+        "partition": partition.number,
+        "offset": item.offset,
+        "raw": item.raw,
+        "error": item.error,
+        "kind": item.kind,
+        "fingerprint": item.fingerprint,
+    }

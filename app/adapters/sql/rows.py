@@ -1,0 +1,130 @@
+"""Rows and domain data, in both directions: the few places where a column's name is written down."""
+
+import json
+from collections.abc import Mapping
+from typing import Any
+
+from sqlalchemy import Connection, RowMapping, text
+
+from app.domain.events import NewEvent, SessionEvent, envelope
+from app.domain.memory import Memory, WalRecord
+
+
+def as_json(value: object) -> str:
+    """JSON text for a jsonb parameter."""
+    return json.dumps(value, ensure_ascii=False, allow_nan=False)
+
+
+_APPEND_EVENT = text("""
+    INSERT INTO session_events (session_id, seq, event_id, tenant, type, role, turn_seq, payload, created_at)
+    VALUES (:session_id, :seq, :event_id, :tenant, :type, :role, :turn_seq, CAST(:payload AS jsonb), :created_at)
+""")
+
+
+def append_event(connection: Connection, event: SessionEvent) -> None:
+    """Write an event whose `seq` was taken under the session's row lock."""
+    connection.execute(
+        _APPEND_EVENT,
+        {
+            "session_id": event.session_id,
+            "seq": event.seq,
+            "event_id": event.event_id,
+            "tenant": event.tenant,
+            "type": event.type.value,
+            "role": event.role,
+            "turn_seq": event.turn_seq,
+            "payload": as_json(envelope(event)),
+            "created_at": event.created_at,
+        },
+    )
+
+
+_NEXT_SEQ = text("""
+    UPDATE sessions SET next_seq = next_seq + 1, updated_at = now() WHERE session_id = :session_id
+    RETURNING next_seq AS seq, tenant, persona_id, clock_timestamp() AS now
+""")
+
+
+def append_next(
+    connection: Connection, session_id: str, event: NewEvent, turn_seq: int, traceparent: str | None
+) -> SessionEvent:
+    """Give the event its place at the end of the session's line (row lock: gap-free, in commit order)."""
+    row = connection.execute(_NEXT_SEQ, {"session_id": session_id}).mappings().one()
+    placed = place_event(event, row, session_id, turn_seq, traceparent)
+    append_event(connection, placed)
+    return placed
+
+
+def place_event(
+    event: NewEvent, row: RowMapping | Mapping[str, Any], session_id: str, turn_seq: int, traceparent: str | None
+) -> SessionEvent:
+    """The event with the place that `row` (seq, tenant, persona_id, now) gives it."""
+    return SessionEvent(
+        event_id=event.event_id,
+        session_id=session_id,
+        persona_id=row["persona_id"],
+        tenant=row["tenant"],
+        type=event.type,
+        role=event.role,
+        message=event.message,
+        metadata=event.metadata,
+        seq=row["seq"],
+        turn_seq=turn_seq,
+        created_at=row["now"],
+        traceparent=traceparent,
+    )
+
+
+_OWE_MEMORY = text("""
+    INSERT INTO memory_write_outbox (event_id, tenant, namespace, universe, session_id, persona_id, role, payload,
+                                     idempotency_key, traceparent)
+    VALUES (:event_id, :tenant, :namespace, :universe, :session_id, :persona_id, :role, CAST(:payload AS jsonb),
+            :idempotency_key, :traceparent)
+""")
+
+
+def owe_memory(connection: Connection, memory: Memory) -> None:
+    """Write the row from which the memory will be delivered, however often that has to be tried."""
+    connection.execute(
+        _OWE_MEMORY,
+        {
+            "event_id": memory.event_id,
+            "tenant": memory.place.tenant,
+            "namespace": memory.place.namespace,
+            "universe": memory.place.universe,
+            "session_id": memory.session_id,
+            "persona_id": memory.persona_id,
+            "role": memory.role,
+            "payload": as_json(memory.payload),
+            "idempotency_key": memory.idempotency_key,
+            "traceparent": memory.traceparent,
+        },
+    )
+
+
+_OWE_RECORDS = text("""
+    INSERT INTO message_outbox (topic, partition_key, payload, headers, dedupe_key, tenant, session_id)
+    SELECT topic, partition_key, CAST(payload AS jsonb), CAST(headers AS jsonb), dedupe_key, tenant, session_id
+    FROM unnest(CAST(:topics AS text[]), CAST(:keys AS text[]), CAST(:payloads AS text[]), CAST(:headers AS text[]),
+                CAST(:dedupe_keys AS text[]), CAST(:tenants AS text[]), CAST(:sessions AS text[]))
+         AS record (topic, partition_key, payload, headers, dedupe_key, tenant, session_id)
+    ON CONFLICT (topic, dedupe_key) DO NOTHING
+""")
+
+
+def owe_records(connection: Connection, records: list[WalRecord]) -> None:
+    """Write the rows from which Kafka will be served; a record that is already there stays as it is."""
+    if not records:
+        return
+    connection.execute(
+        _OWE_RECORDS,
+        {
+            "topics": [record.topic for record in records],
+            "keys": [record.partition_key for record in records],
+            "payloads": [as_json(record.payload) for record in records],
+            "headers": [as_json(record.headers) for record in records],
+            "dedupe_keys": [record.dedupe_key for record in records],
+            "tenants": [record.tenant for record in records],
+            "sessions": [record.session_id for record in records],
+        },
+    )

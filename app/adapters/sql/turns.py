@@ -1,0 +1,143 @@
+"""The turns that conversation workers owe: claimed, kept alive by partial text, finished in one transaction."""
+
+from typing import Any
+
+from sqlalchemy import Connection, Engine, text
+
+from app.adapters.sql.engine import transaction
+from app.adapters.sql.leases import TURNS, Leases, is_worn_out
+from app.adapters.sql.presence import Presence
+from app.adapters.sql.rows import append_next, owe_memory
+from app.domain.conversation import Turn, Utterance
+from app.domain.errors import LeaseLost
+from app.domain.events import EventType, NewEvent, SessionEvent
+from app.domain.leases import MAX_ATTEMPTS, Lease
+from app.domain.memory import Place, memory_of
+
+_HISTORY = text("""
+    SELECT role, payload ->> 'message' AS message FROM session_events
+    WHERE session_id = :session_id AND turn_seq <= :seq AND type IN ('user', 'assistant.final')
+    ORDER BY turn_seq DESC, seq DESC LIMIT :limit
+""")
+_SAVE_PARTIAL = text("""
+    UPDATE turns SET partial_text = :partial
+    WHERE event_id = :event_id AND state = 'running' AND lease_owner = :owner AND attempts = :attempts
+    RETURNING cancel_requested
+""")
+_NEXT_DUE = text("""
+    SELECT event_id FROM turns WHERE session_id = :session_id AND state = 'queued' AND run_at <= now()
+    ORDER BY seq LIMIT 1
+""")
+_DUE = text("""
+    SELECT event_id FROM turns WHERE state IN ('queued', 'running') AND run_at <= now()
+      AND (lease_until IS NULL OR lease_until <= now())
+    ORDER BY run_at, created_at LIMIT :limit
+""")
+
+
+class SqlTurns:
+    """`Turns` on Postgres."""
+
+    def __init__(self, engine: Engine, presence: Presence, lease_seconds: float) -> None:
+        self._engine = engine
+        self._presence = presence
+        self._leases = Leases(TURNS, presence.owner, lease_seconds)
+
+    def claim(self, event_id: str) -> Turn | None:
+        """This turn, leased; one that killed its workers too often is buried instead."""
+        with transaction(self._engine) as connection:
+            rows = self._leases.claim(connection, 1, event_id)
+            if not rows:
+                return None
+            turn = _turn(rows[0])
+            if not is_worn_out(rows[0], MAX_ATTEMPTS):
+                return turn
+            self._end(connection, turn, _worn_out(turn), "dead")
+            return None
+
+    def history(self, turn: Turn, limit: int) -> list[Utterance]:
+        """The last `limit` lines up to and including this turn's message, oldest first."""
+        with transaction(self._engine) as connection:
+            rows = connection.execute(
+                _HISTORY, {"session_id": turn.session_id, "seq": turn.seq, "limit": limit}
+            ).mappings()
+            return [Utterance(row["role"], row["message"]) for row in rows][::-1]
+
+    def save_partial(self, turn: Turn, text: str) -> bool:
+        """Keep the text so far; true when a cancel was asked for."""
+        with transaction(self._engine) as connection:
+            held = {"event_id": turn.event_id, "owner": turn.lease_owner, "attempts": turn.attempts}
+            asked = connection.execute(_SAVE_PARTIAL, held | {"partial": text}).scalar_one_or_none()
+        if asked is None:
+            raise LeaseLost("the turn belongs to another attempt")
+        return bool(asked)
+
+    def note(self, turn: Turn, event: NewEvent) -> SessionEvent:
+        """Append an event; a zombie's is refused by the row lock on its turn."""
+        with transaction(self._engine) as connection:
+            self._still_ours(connection, turn)
+            return append_next(connection, turn.session_id, event, turn.seq, turn.traceparent)
+
+    def _still_ours(self, connection: Connection, turn: Turn) -> None:
+        held = {"event_id": turn.event_id, "owner": turn.lease_owner, "attempts": turn.attempts}
+        if connection.execute(_LOCK_OURS, held).scalar_one_or_none() is None:
+            raise LeaseLost("the turn belongs to another attempt")
+
+    def finish(self, turn: Turn, event: NewEvent, state: str, memory_place: Place | None) -> SessionEvent:
+        """The ending event, the turn's last state and the answer's memory, or nothing of them."""
+        with transaction(self._engine) as connection:
+            ended = self._end(connection, turn, event, state)
+            if memory_place is not None:
+                owe_memory(connection, memory_of(ended, memory_place))
+            return ended
+
+    def _end(self, connection: Connection, turn: Turn, event: NewEvent, state: str) -> SessionEvent:
+        reason = None if state == "done" else str(event.metadata.get("reason", ""))
+        if not self._leases.settle(connection, [_lease(turn)], state, reason):
+            raise LeaseLost("the turn belongs to another attempt")
+        return append_next(connection, turn.session_id, event, turn.seq, turn.traceparent)
+
+    def postpone(self, turn: Turn, seconds: float, reason: str) -> None:
+        """Give the turn back; the attempt's text is forgotten with it."""
+        with transaction(self._engine) as connection:
+            self._leases.postpone(connection, [_lease(turn)], seconds, reason, outage=False)
+
+    def next_due(self, session_id: str) -> str | None:
+        """The session's next queued turn."""
+        with transaction(self._engine) as connection:
+            return connection.execute(_NEXT_DUE, {"session_id": session_id}).scalar_one_or_none()
+
+    def due(self, limit: int) -> list[str]:
+        """Turns that could run now and that nobody holds; the sweep rings for them."""
+        with transaction(self._engine) as connection:
+            return list(connection.execute(_DUE, {"limit": limit}).scalars())
+
+
+_LOCK_OURS = text("""
+    SELECT 1 FROM turns
+    WHERE event_id = :event_id AND state = 'running' AND lease_owner = :owner AND attempts = :attempts FOR UPDATE
+""")
+
+
+def _turn(row: Any) -> Turn:
+    return Turn(
+        event_id=row["event_id"],
+        session_id=row["session_id"],
+        seq=row["seq"],
+        tenant=row["tenant"],
+        persona_id=row["persona_id"],
+        metadata=row["metadata"],
+        attempts=row["attempts"],
+        lease_owner=row["lease_owner"],
+        failures=row["failures"],
+        traceparent=row["traceparent"],
+    )
+
+
+def _lease(turn: Turn) -> Lease:
+    return Lease(turn.event_id, turn.lease_owner, turn.attempts, turn.failures)
+
+
+def _worn_out(turn: Turn) -> NewEvent:
+    reason = f"This message stopped its worker {MAX_ATTEMPTS} times and was set aside. An operator can retry it."
+    return NewEvent(f"{turn.event_id}:final", EventType.ERROR, "assistant", "", {"reason": reason})

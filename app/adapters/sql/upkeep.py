@@ -1,0 +1,148 @@
+"""What keeps the tables honest and small: the sweep, the notes on health, the measures, the pruning."""
+
+from dataclasses import dataclass
+
+from sqlalchemy import Engine, TextClause, text
+
+from app.adapters.sql.engine import transaction
+from app.adapters.sql.leases import end_leases_of_the_dead
+
+_NOTE = text("""
+    INSERT INTO component_health AS c (component, status, detail) VALUES (:component, :status, :detail)
+    ON CONFLICT (component) DO UPDATE SET status = excluded.status, detail = excluded.detail, measured_at = now()
+""")
+_NOTES = text("""
+    SELECT component, status, detail, extract(epoch FROM now() - measured_at)::float AS age FROM component_health
+""")
+_BACKLOG = text("""
+    SELECT count(*) AS backlog, coalesce(extract(epoch FROM now() - min(created_at)), 0)::float AS oldest
+    FROM memory_write_outbox WHERE state = 'pending'
+""")
+_RECORDS = text("""
+    SELECT topic, count(*) AS backlog, coalesce(extract(epoch FROM now() - min(created_at)), 0)::float AS oldest
+    FROM message_outbox WHERE state = 'pending' GROUP BY topic
+""")
+_TURNS = text("""
+    SELECT count(*) AS backlog, coalesce(extract(epoch FROM now() - min(created_at)), 0)::float AS oldest
+    FROM turns WHERE state IN ('queued', 'running')
+""")
+_DEAD_LETTERS = text("SELECT topic, count(*) AS depth FROM dlq_messages WHERE state = 'open' GROUP BY topic")
+# Oldest record that Kafka has and the replica has not, per partition one look into an index.
+_UNREPLICATED = text("""
+    SELECT coalesce(extract(epoch FROM now() - min(waiting.finished_at)), 0)::float
+    FROM generate_series(0, :partitions - 1) AS part (number)
+    LEFT JOIN replicator_offsets done ON done.topic = :topic AND done.partition = part.number
+    CROSS JOIN LATERAL (
+        SELECT finished_at FROM message_outbox
+        WHERE topic = :topic AND state = 'sent' AND sent_partition = part.number
+          AND sent_offset >= coalesce(done.next_offset, 0)
+        ORDER BY sent_offset LIMIT 1) waiting
+""")
+_WORKERS = text("""
+    SELECT name, count(*) AS alive FROM processes WHERE seen_at > now() - interval '10 seconds' GROUP BY name
+""")
+_PRUNE = (
+    text("""DELETE FROM message_outbox WHERE id IN (
+        SELECT o.id FROM message_outbox o
+        LEFT JOIN replicator_offsets done ON done.topic = o.topic AND done.partition = o.sent_partition
+        WHERE o.state = 'sent' AND o.finished_at < now() - interval '7 days'
+          AND (done.next_offset IS NULL OR o.sent_offset < done.next_offset) LIMIT 1000)"""),
+    text("""DELETE FROM memory_write_outbox WHERE event_id IN (
+        SELECT event_id FROM memory_write_outbox
+        WHERE state = 'synced' AND finished_at < now() - interval '7 days' LIMIT 1000)"""),
+    text("""DELETE FROM idempotency_keys WHERE ctid IN (
+        SELECT ctid FROM idempotency_keys WHERE created_at < now() - interval '24 hours' LIMIT 1000)"""),
+    text("DELETE FROM processes WHERE seen_at < now() - interval '1 hour'"),
+)
+_HAS_REVISION = text("SELECT to_regclass('alembic_version')::text")
+_REVISION = text("SELECT version_num FROM alembic_version")
+
+
+@dataclass(frozen=True, slots=True)
+class Backlog:
+    """Rows that are owed and the age in seconds of the oldest."""
+
+    count: int
+    oldest_seconds: float
+
+
+@dataclass(frozen=True, slots=True)
+class Note:
+    """What some process last saw of a dependency, `age` seconds ago."""
+
+    status: str
+    detail: str
+    age: float
+
+
+class SqlUpkeep:
+    """`Upkeep` on Postgres; every method is one short transaction."""
+
+    def __init__(self, engine: Engine) -> None:
+        self._engine = engine
+
+    def note(self, component: str, status: str, detail: str) -> None:
+        """Remember how a dependency is."""
+        with transaction(self._engine) as connection:
+            connection.execute(_NOTE, {"component": component, "status": status, "detail": detail})
+
+    def notes(self) -> dict[str, Note]:
+        """The last note on each component."""
+        with transaction(self._engine) as connection:
+            rows = connection.execute(_NOTES).mappings()
+            return {row["component"]: Note(row["status"], row["detail"], row["age"]) for row in rows}
+
+    def end_leases_of_the_dead(self) -> dict[str, int]:
+        """Free what killed processes held; rows by kind of work."""
+        with transaction(self._engine) as connection:
+            return end_leases_of_the_dead(connection)
+
+    def memories_owed(self) -> Backlog:
+        """Memories that SomaBrain has not confirmed."""
+        return self._backlog(_BACKLOG)
+
+    def turns_owed(self) -> Backlog:
+        """Turns without an end."""
+        return self._backlog(_TURNS)
+
+    def _backlog(self, statement: TextClause) -> Backlog:
+        with transaction(self._engine) as connection:
+            row = connection.execute(statement).mappings().one()
+            return Backlog(row["backlog"], row["oldest"])
+
+    def records_owed(self) -> dict[str, Backlog]:
+        """Records that Kafka has not acknowledged, by topic."""
+        with transaction(self._engine) as connection:
+            rows = connection.execute(_RECORDS).mappings()
+            return {row["topic"]: Backlog(row["backlog"], row["oldest"]) for row in rows}
+
+    def dead_letters(self) -> dict[str, int]:
+        """Open dead letters by topic."""
+        with transaction(self._engine) as connection:
+            return {row["topic"]: row["depth"] for row in connection.execute(_DEAD_LETTERS).mappings()}
+
+    def replication_lag(self, topic: str, partitions: int) -> float:
+        """Age in seconds of the oldest record that Kafka has and the replica has not; 0 when idle."""
+        with transaction(self._engine) as connection:
+            parameters = {"topic": topic, "partitions": partitions}
+            return float(connection.execute(_UNREPLICATED, parameters).scalar_one())
+
+    def workers_alive(self) -> dict[str, int]:
+        """Processes seen within 10 s, by name."""
+        with transaction(self._engine) as connection:
+            return {row["name"]: row["alive"] for row in connection.execute(_WORKERS).mappings()}
+
+    def revision(self) -> str | None:
+        """The schema's revision; None in an empty database."""
+        with transaction(self._engine) as connection:
+            if connection.execute(_HAS_REVISION).scalar_one() is None:
+                return None
+            return connection.execute(_REVISION).scalar_one_or_none()
+
+    def prune(self) -> int:
+        """Drop a batch of what is finished and old; what is owed is never touched. Rows dropped."""
+        dropped = 0
+        for statement in _PRUNE:
+            with transaction(self._engine) as connection:
+                dropped += connection.execute(statement).rowcount
+        return dropped
