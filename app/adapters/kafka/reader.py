@@ -1,0 +1,122 @@
+"""`memory.wal` as one replicator slot reads it: positions come from Postgres, never from Kafka's group offsets."""
+
+import time
+from collections.abc import Callable, Iterable, Mapping
+from contextlib import suppress
+from typing import Any
+
+from kafka import ConsumerRebalanceListener, KafkaConsumer, TopicPartition
+from kafka.errors import KafkaError
+from kafka.structs import OffsetAndMetadata
+
+from app.domain.errors import WalUnavailable
+from app.domain.ports import RawRecord, WalBatch, WalPartition
+
+_CHECK_SECONDS = 2.0
+
+
+class KafkaWalReader:
+    """`WalReader` on a consumer group; `next_offset` tells where a partition's truth stands."""
+
+    def __init__(
+        self, options: Mapping[str, Any], topic: str, group: str, next_offset: Callable[[WalPartition], int]
+    ) -> None:
+        self._options = options
+        self._topic = topic
+        self._group = group
+        self._next_offset = next_offset
+        self._consumer: KafkaConsumer | None = None
+        self._expected: dict[TopicPartition, int] = {}
+        self._checked_at = 0.0
+
+    def poll(self, seconds: float, limit: int) -> list[WalBatch]:
+        """What has come, per partition, as raw bytes. A broker that is away is noticed within 2-5 s."""
+        try:
+            consumer = self._connected()
+            self._seek_new(consumer)
+            found = consumer.poll(timeout_ms=int(seconds * 1000), max_records=limit)
+            # What was fetched before the seek is from Kafka's idea of our place: it comes again.
+            strangers = self._seek_new(consumer)
+            if not found:
+                self._check(consumer)
+        except (KafkaError, OSError) as error:
+            self.close()
+            raise WalUnavailable(f"memory.wal cannot be read: {type(error).__name__}") from error
+        return [self._batch(partition, records) for partition, records in found.items() if partition not in strangers]
+
+    def _connected(self) -> KafkaConsumer:
+        if self._consumer is None:
+            self._consumer = KafkaConsumer(
+                **self._options,
+                group_id=self._group,
+                enable_auto_commit=False,
+                auto_offset_reset="earliest",
+                session_timeout_ms=6000,
+                heartbeat_interval_ms=1500,
+                request_timeout_ms=5000,
+                max_poll_interval_ms=60_000,
+                fetch_max_wait_ms=100,
+                allow_auto_create_topics=False,
+            )
+            self._consumer.subscribe([self._topic], listener=_Assignment(self._forget))
+        return self._consumer
+
+    def _seek_new(self, consumer: KafkaConsumer) -> set[TopicPartition]:
+        """Put partitions whose place is not known yet where Postgres says; they are returned."""
+        lost = {partition for partition in consumer.assignment() if partition not in self._expected}
+        for partition in lost:
+            offset = self._next_offset(WalPartition(partition.topic, partition.partition))
+            consumer.seek(partition, offset)
+            self._expected[partition] = offset
+        return lost
+
+    def _forget(self, partitions: Iterable[TopicPartition]) -> None:
+        for partition in partitions:
+            self._expected.pop(partition, None)
+
+    def _check(self, consumer: KafkaConsumer) -> None:
+        # An empty poll does not tell an idle log from a dead broker; asking for the end offsets does.
+        if time.monotonic() - self._checked_at >= _CHECK_SECONDS:
+            partitions = list(consumer.assignment()) or [TopicPartition(self._topic, 0)]
+            consumer.end_offsets(partitions, timeout_ms=3000)
+            self._checked_at = time.monotonic()
+
+    def _batch(self, partition: TopicPartition, records: list[Any]) -> WalBatch:
+        where = WalPartition(partition.topic, partition.partition)
+        start = self._expected[partition]
+        end = records[-1].offset + 1
+        self._expected[partition] = end
+        raw = tuple(RawRecord(where, record.offset, record.value or b"", record.timestamp) for record in records)
+        return WalBatch(where, start, end, raw)
+
+    def commit(self, batch: WalBatch) -> None:
+        """Show Kafka's tools how far we are."""
+        if self._consumer is not None:
+            partition = TopicPartition(batch.partition.topic, batch.partition.number)
+            with suppress(KafkaError, OSError):
+                self._consumer.commit_async({partition: OffsetAndMetadata(batch.end, "", -1)})
+
+    def rewind(self) -> None:
+        """Forget our places; the next poll takes them from Postgres."""
+        self._expected.clear()
+
+    def close(self) -> None:
+        """Leave the group; the next poll joins it anew."""
+        consumer, self._consumer = self._consumer, None
+        self._expected.clear()
+        if consumer is not None:
+            with suppress(KafkaError, OSError):
+                consumer.close(autocommit=False, timeout_ms=1000)
+
+
+class _Assignment(ConsumerRebalanceListener):  # type: ignore[misc]
+    """Partitions come and go: either way our place in them has to be asked for again."""
+
+    def __init__(self, forget: Callable[[Iterable[TopicPartition]], None]) -> None:
+        self._forget = forget
+
+    def on_partitions_assigned(self, assigned: Iterable[TopicPartition]) -> None:
+        self._forget(assigned)
+
+    def on_partitions_revoked(self, revoked: Iterable[TopicPartition]) -> None:
+        self._forget(revoked)

@@ -1,0 +1,137 @@
+"""A session's stream, for as long as somebody reads: durable events first, then live, then whatever Postgres says.
+
+Redis makes it fast; Postgres makes it complete. Where the live line shows a gap, is away or says nothing for long,
+the durable store is read again, so that no reader can miss or see twice anything.
+"""
+
+from collections import deque
+from collections.abc import Generator, Iterator
+from dataclasses import dataclass
+from typing import Any
+
+from app.domain.errors import Rejected
+from app.domain.events import EventType, live_item
+from app.domain.ports import Clock, LiveFeed, LiveLine, StreamStore
+from app.domain.stream import Cursor, Delta, StreamGap, StreamMerge, parse_cursor
+
+PING_SECONDS = 15.0
+_POLL_SECONDS = 0.5
+_CATCH_UP_SECONDS = 0.1
+_PAGE = 200
+_HELD_DELTAS = 500
+
+
+@dataclass(frozen=True, slots=True)
+class StreamRoom:
+    """What following a session needs."""
+
+    store: StreamStore
+    feed: LiveFeed
+    clock: Clock
+
+
+def follow_session(session_id: str, after: str, room: StreamRoom) -> Generator[dict[str, Any], None, None]:
+    """Items from the cursor `after` on, without end, with a `ping` in every 15 s of silence."""
+    with room.feed.attach(session_id) as line:
+        cursor, known = _place(session_id, after, room)
+        if not known:
+            yield live_item(session_id, EventType.STREAM_RESET, "", {}, room.clock.now())
+        yield from _Follower(session_id, cursor, room, line).items()
+
+
+def _place(session_id: str, after: str, room: StreamRoom) -> tuple[Cursor, bool]:
+    try:
+        cursor = parse_cursor(after)
+    except Rejected:
+        return Cursor(), False
+    return (cursor, True) if cursor.seq <= room.store.head(session_id) else (Cursor(), False)
+
+
+class _Follower:
+    """One reader's state: its merge, the deltas that came too early, when it last spoke and last looked."""
+
+    def __init__(self, session_id: str, cursor: Cursor, room: StreamRoom, line: LiveLine) -> None:
+        self._session_id = session_id
+        self._room = room
+        self._line = line
+        self._merge = StreamMerge(session_id, cursor)
+        self._early: deque[Delta] = deque(maxlen=_HELD_DELTAS)
+        self._memories: dict[str, str] = {}
+        self._looked_at = 0.0
+        self._spoke_at = room.clock.monotonic()
+
+    def items(self) -> Iterator[dict[str, Any]]:
+        """The endless line."""
+        yield from self._catch_up()
+        while True:
+            item = self._line.next(PING_SECONDS if self._line.connected else _POLL_SECONDS)
+            for out in self._digest(item):
+                self._spoke_at = self._room.clock.monotonic()
+                yield out
+            if self._room.clock.monotonic() - self._spoke_at >= PING_SECONDS - _POLL_SECONDS:
+                self._spoke_at = self._room.clock.monotonic()
+                yield {"type": "ping"}
+
+    def _digest(self, item: dict[str, Any] | None) -> Iterator[dict[str, Any]]:
+        if item is None or item["type"] == "feed.connected":
+            yield from self._catch_up()
+        elif item["type"] == EventType.MEMORY_STATUS:
+            self._memories |= item["metadata"]
+            yield item
+        elif item["type"] == EventType.DELTA:
+            yield from self._live_delta(_delta(item))
+        else:
+            yield from self._durable(item)
+
+    def _durable(self, item: dict[str, Any]) -> Iterator[dict[str, Any]]:
+        try:
+            yield from self._merge.durable(item, self._room.clock.now())
+        except StreamGap:
+            yield from self._catch_up()
+
+    def _live_delta(self, piece: Delta) -> Iterator[dict[str, Any]]:
+        self._early.append(piece)
+        yield from self._play_early()
+        if self._early and self._room.clock.monotonic() - self._looked_at >= _CATCH_UP_SECONDS:
+            yield from self._catch_up()
+
+    def _play_early(self) -> Iterator[dict[str, Any]]:
+        while self._early:
+            try:
+                yield from self._merge.delta(self._early[0], self._room.clock.now())
+            except StreamGap:
+                return
+            self._early.popleft()
+
+    def _catch_up(self) -> Iterator[dict[str, Any]]:
+        """Everything that Postgres has and this reader has not, then the deltas that waited for it."""
+        self._looked_at = self._room.clock.monotonic()
+        yield from self._read_events()
+        partial = self._room.store.partial(self._session_id)
+        if partial is not None:
+            self._early.appendleft(partial)
+        yield from self._play_early()
+        if partial is not None and partial in self._early:
+            self._early.remove(partial)
+        yield from self._memory_news()
+
+    def _read_events(self) -> Iterator[dict[str, Any]]:
+        while True:
+            page = self._room.store.events_after(self._session_id, self._merge.cursor.seq, _PAGE)
+            for item in page:
+                yield from self._merge.durable(item, self._room.clock.now())
+            if len(page) < _PAGE:
+                return
+
+    def _memory_news(self) -> Iterator[dict[str, Any]]:
+        states = self._room.store.memory_states(self._session_id)
+        news = {key: state for key, state in states.items() if self._memories.get(key) != state}
+        if news:
+            self._memories |= news
+            now = self._room.clock.now()
+            yield live_item(self._session_id, EventType.MEMORY_STATUS, "", news, now)
+
+
+def _delta(item: dict[str, Any]) -> Delta:
+    metadata = item["metadata"]
+    return Delta(item["after"], metadata["attempt"], metadata["offset"], item["message"])

@@ -1,0 +1,63 @@
+"""Step 7 of the line: carry `memory.wal` into the replica, batch by batch; the truth about how far is in Postgres."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from app.domain.errors import LeaseLost, StoreUnavailable, WalUnavailable
+from app.domain.events import EventType, live_item
+from app.domain.ports import Broadcast, Clock, HealthNotes, Replica, WalBatch, WalReader
+from app.domain.wal import ReplicaRow, parse_all
+
+
+@dataclass(frozen=True, slots=True)
+class Bridge:
+    """What replicating needs. `replicated(ok, duplicate, dead, lag_seconds)` counts for the metrics."""
+
+    reader: WalReader
+    replica: Replica
+    broadcast: Broadcast
+    clock: Clock
+    notes: HealthNotes
+    replicated: Callable[[int, int, int, float], None]
+    slice_seconds: float = 10.0
+    batch: int = 500
+
+
+def replicate_slice(bridge: Bridge) -> int:
+    """Replicate for one slice of time; records handled. An outage ends the slice, and beat rings the next."""
+    handled = 0
+    until = bridge.clock.monotonic() + bridge.slice_seconds
+    try:
+        while bridge.clock.monotonic() < until:
+            batches = bridge.reader.poll(0.5, bridge.batch)
+            handled += sum(replicate(batch, bridge) for batch in batches)
+    except WalUnavailable:
+        bridge.notes.note("kafka", "down", "memory.wal cannot be read; the replica catches up later")
+        raise
+    except LeaseLost:
+        # Another slot has this partition now, or wrote it first: go on from what Postgres says.
+        bridge.reader.rewind()
+    except StoreUnavailable:
+        bridge.reader.rewind()
+        raise
+    bridge.notes.note("kafka", "ok", "")
+    return handled
+
+
+def replicate(batch: WalBatch, bridge: Bridge) -> int:
+    """Copy one batch; a crash anywhere before the last lines repeats it harmlessly. Records handled."""
+    good, bad = parse_all(((record.offset, record.value) for record in batch.records), bridge.clock.now().timestamp())
+    changed = bridge.replica.store(batch, good, bad)
+    bridge.reader.commit(batch)
+    _tell(changed, bridge)
+    lag = bridge.clock.now().timestamp() - batch.records[-1].timestamp_ms / 1000
+    bridge.replicated(len(changed), len(good) - len(changed), len(bad), max(lag, 0.0))
+    return len(batch.records)
+
+
+def _tell(changed: list[ReplicaRow], bridge: Bridge) -> None:
+    for row in changed:
+        if row.session_id:
+            states = {row.event_id: "replicated"}
+            item = live_item(row.session_id, EventType.MEMORY_STATUS, "", states, bridge.clock.now())
+            bridge.broadcast.publish(row.session_id, item)

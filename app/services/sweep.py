@@ -1,0 +1,33 @@
+"""What makes every lost ring harmless: free what the dead held, and ring again for what is due."""
+
+from typing import Protocol
+
+from app.domain.ports import Doorbell
+from app.routing import TaskName
+
+_RINGS_AT_ONCE = 64
+_RING_EXPIRES = 5.0
+
+
+class SweptTurns(Protocol):
+    """The turns, as the sweep sees them."""
+
+    def due(self, limit: int) -> list[str]: ...
+
+
+class SweptLeases(Protocol):
+    """The leases of all kinds of work, as the sweep sees them."""
+
+    def end_leases_of_the_dead(self) -> dict[str, int]: ...
+
+
+def sweep(leases: SweptLeases, turns: SweptTurns, doorbell: Doorbell) -> dict[str, int]:
+    """Free the dead's rows, ring for due turns and for drains whose rows were freed; rows freed, by kind of work."""
+    freed = leases.end_leases_of_the_dead()
+    for event_id in turns.due(_RINGS_AT_ONCE):
+        doorbell.ring(TaskName.RESPOND, event_id, expires=_RING_EXPIRES)
+    if freed.get("memory"):
+        doorbell.ring(TaskName.SYNC_MEMORIES)
+    if freed.get("record"):
+        doorbell.ring(TaskName.DRAIN_OUTBOX)
+    return freed
