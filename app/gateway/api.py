@@ -1,0 +1,148 @@
+"""How a route is declared: method, path and the models of its query, body and answer, from which come both the
+parsing at the door and `/openapi.json`. The two cannot disagree, because there is only one.
+"""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from functools import wraps
+from typing import Any, TypeVar
+
+from flask import Blueprint, Response, jsonify, request
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from app.domain.errors import NotFound
+from app.domain.json_text import BadJson, parse_json, storable
+from app.gateway.problems import BadRequest
+
+View = Callable[..., Any]
+_MAX_ID = 255
+
+
+class Body(BaseModel):
+    """A request body: strict types, unknown fields are refused."""
+
+    model_config = ConfigDict(extra="forbid", strict=True, frozen=True)
+
+
+class Query(BaseModel):
+    """Query parameters: read from text, unknown ones are refused."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+_M = TypeVar("_M", bound=BaseModel)
+_B = TypeVar("_B", bound=Body)
+_Q = TypeVar("_Q", bound=Query)
+
+
+class Answer(BaseModel):
+    """An answer; what is not declared cannot leave."""
+
+    model_config = ConfigDict(frozen=True)
+
+
+@dataclass(frozen=True, slots=True)
+class Operation:
+    """One declared route, as the documentation shows it."""
+
+    method: str
+    path: str
+    summary: str
+    tag: str
+    body: type[Body] | None = None
+    query: type[Query] | None = None
+    answer: type[Answer] | str | None = None
+    errors: tuple[int, ...] = ()
+    headers: Mapping[str, str] | None = None
+    fill: Callable[[dict[str, Any]], None] | None = None
+
+
+class Area:
+    """The routes of one area: a Flask blueprint and the list of what was declared on it."""
+
+    def __init__(self, name: str) -> None:
+        self.blueprint = Blueprint(name, __name__)
+        self.operations: list[Operation] = []
+        self._name = name
+
+    def route(self, method: str, path: str, summary: str, **declared: Any) -> Callable[[View], View]:
+        """Declare a route; the view gets path values, and `query` and `body` where they are declared."""
+        operation = Operation(method, path, summary, self._name, **declared)
+        self.operations.append(operation)
+
+        def declare(view: View) -> View:
+            @wraps(view)
+            def parsed(**path_values: str) -> Response:
+                return _present(view(**_checked(path_values), **_arguments(operation)))
+
+            self.blueprint.add_url_rule(path, view.__name__, parsed, methods=[method])
+            return view
+
+        return declare
+
+
+def _checked(path_values: dict[str, str]) -> dict[str, str]:
+    if not all(storable(value) and len(value) <= _MAX_ID for value in path_values.values()):
+        raise NotFound("there is no such thing")
+    return path_values
+
+
+def _arguments(operation: Operation) -> dict[str, Any]:
+    arguments: dict[str, Any] = {}
+    if operation.query is not None:
+        arguments["query"] = read_query(operation.query)
+    if operation.body is not None:
+        arguments["body"] = read_body(operation.body, operation.fill)
+    return arguments
+
+
+def _present(answer: Any) -> Response:
+    if isinstance(answer, Response):
+        return answer
+    return jsonify(answer.model_dump(mode="json"))
+
+
+def read_query(model: type[_Q]) -> _Q:
+    """This request's query parameters; 422 names the one that is wrong."""
+    values: dict[str, str] = {}
+    for name, found in request.args.lists():
+        if len(found) > 1 or not storable(found[0]) or not storable(name):
+            raise BadRequest(422, "a query parameter is wrong", [_place("query", name, "give it once, as plain text")])
+        values[name] = found[0]
+    return _validated(model, values, "query")
+
+
+def read_body(model: type[_B], fill: Callable[[dict[str, Any]], None] | None = None) -> _B:
+    """This request's JSON body; `fill` may complete it from headers before it is checked."""
+    if request.headers.get("Content-Encoding", "identity") != "identity":
+        raise BadRequest(415, "send the body without Content-Encoding")
+    if request.mimetype != "application/json":
+        raise BadRequest(415, "send JSON with Content-Type: application/json")
+    value = _json(request.get_data(cache=False))
+    if fill is not None:
+        fill(value)
+    return _validated(model, value, "body")
+
+
+def _json(raw: bytes) -> dict[str, Any]:
+    try:
+        value = parse_json(raw)
+    except BadJson as error:
+        raise BadRequest(400 if error.kind == "bad_json" else 422, str(error)) from None
+    if not isinstance(value, dict):
+        raise BadRequest(400, "the body must be a JSON object")
+    return value
+
+
+def _validated(model: type[_M], values: dict[str, Any], where: str) -> _M:
+    try:
+        return model.model_validate(values)
+    except ValidationError as error:
+        errors = [_place(where, ".".join(map(str, item["loc"])), item["msg"]) for item in error.errors()]
+        first = errors[0]
+        detail = f"{first['loc'][-1]}: {first['msg']}"
+        raise BadRequest(422, detail, errors) from None
+
+
+def _place(where: str, name: str, message: str) -> dict[str, Any]:
+    return {"loc": [where, *name.split(".")], "msg": message}

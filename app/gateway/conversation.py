@@ -1,0 +1,192 @@
+"""Messages in, sessions and their events out."""
+
+import hashlib
+import json
+import re
+import uuid
+from typing import Annotated, Any
+
+from flask import Response, g, jsonify, request
+from pydantic import AwareDatetime, Field, StrictBool, StrictFloat, StrictInt, StrictStr
+
+from app.domain.conversation import RequestKey, UserMessage
+from app.domain.errors import NotFound
+from app.gateway.api import Answer, Area, Body, Query
+from app.gateway.paging import decode, encode
+from app.gateway.problems import BadRequest
+from app.gateway.room import room
+from app.services.accept_message import accept_message
+
+SESSION_ID = re.compile(r"[A-Za-z0-9._:-]{1,128}")
+_MAX_KEY = 255
+conversation = Area("conversation")
+
+Scalar = StrictStr | StrictBool | StrictInt | StrictFloat | None
+
+
+class MessageBody(Body):
+    """A message to the agent."""
+
+    session_id: Annotated[str, Field(pattern=r"^[A-Za-z0-9._:-]{1,128}$")] | None = None
+    persona_id: Annotated[str, Field(min_length=1, max_length=128)] | None = None
+    message: Annotated[str, Field(min_length=1, max_length=32_000)]
+    attachments: Annotated[list[str], Field(max_length=32, default_factory=list)]
+    metadata: Annotated[dict[str, Scalar], Field(default_factory=dict)]
+
+
+class Accepted(Answer):
+    """The message is kept."""
+
+    accepted: bool
+    session_id: str
+    event_id: str
+
+
+def _fill_from_headers(body: dict[str, Any]) -> None:
+    """Headers fill what the body leaves out; a body of the wrong shape is left to the model to refuse."""
+    if body.get("persona_id") is None and request.headers.get("X-Persona-Id"):
+        body["persona_id"] = request.headers["X-Persona-Id"]
+    metadata = body.setdefault("metadata", {})
+    if isinstance(metadata, dict):
+        for header, name in (("X-Agent-Profile", "agent_profile_id"), ("X-Universe-Id", "universe_id")):
+            if request.headers.get(header):
+                metadata.setdefault(name, request.headers[header])
+
+
+@conversation.route(
+    "POST",
+    "/v1/session/message",
+    "Send a message; it is kept before this answers",
+    body=MessageBody,
+    answer=Accepted,
+    errors=(400, 404, 409, 413, 415, 422, 503),
+    headers={
+        "Idempotency-Key": "Send the same key again to get the first answer again (24 h)",
+        "X-Agent-Profile": "Fills metadata.agent_profile_id",
+        "X-Universe-Id": "Fills metadata.universe_id",
+        "X-Persona-Id": "Fills persona_id",
+    },
+    fill=_fill_from_headers,
+)
+def post_message(body: MessageBody) -> Response:
+    """Parse, keep, answer."""
+    if body.attachments:
+        where = [{"loc": ["body", "attachments", "0"], "msg": "there is no such attachment"}]
+        raise BadRequest(422, f"there is no attachment {body.attachments[0]}", where)
+    named = body.metadata.get("tenant")
+    tenant = str(named) if named else room().wiring.settings.soma_tenant_id
+    message = UserMessage(
+        event_id=str(uuid.uuid4()),
+        session_id=body.session_id or str(uuid.uuid4()),
+        text=body.message,
+        tenant=tenant,
+        tenant_named=bool(named),
+        persona_id=body.persona_id,
+        metadata=body.metadata,
+        traceparent=g.traceparent,
+    )
+    receipt = accept_message(message, _key(tenant, body), room().wiring.reception)
+    answer = jsonify(accepted=True, session_id=receipt.session_id, event_id=receipt.event_id)
+    if receipt.replayed:
+        answer.headers["Idempotent-Replayed"] = "true"
+    return answer
+
+
+def _key(tenant: str, body: MessageBody) -> RequestKey | None:
+    key = request.headers.get("Idempotency-Key")
+    if key is None:
+        return None
+    if not 1 <= len(key) <= _MAX_KEY or not key.isprintable():
+        raise BadRequest(422, f"Idempotency-Key must be 1 to {_MAX_KEY} printable characters")
+    digest = hashlib.sha256(json.dumps(body.model_dump(), sort_keys=True).encode()).hexdigest()
+    return RequestKey(key, tenant, "POST /v1/session/message", "anonymous", digest)
+
+
+class SessionsQuery(Query):
+    """Which sessions."""
+
+    limit: Annotated[int, Field(ge=1, le=200)] = 50
+    after: str = ""
+    tenant: Annotated[str, Field(min_length=1, max_length=255)] | None = None
+
+
+class Session(Answer):
+    """One session."""
+
+    session_id: str
+    persona_id: str | None
+    tenant: str
+    subject: str
+    metadata: dict[str, Any]
+    analysis: dict[str, Any]
+    paused: bool
+    created_at: AwareDatetime
+    updated_at: AwareDatetime
+
+
+class Sessions(Answer):
+    """A page of sessions, newest first."""
+
+    items: list[Session]
+    next_cursor: str | None
+
+
+@conversation.route(
+    "GET", "/v1/sessions", "Sessions, newest first", query=SessionsQuery, answer=Sessions, errors=(422, 503)
+)
+def list_sessions(query: SessionsQuery) -> Sessions:
+    """One page."""
+    before = decode(query.after, str, str)
+    rows = room().wiring.browser.sessions(query.tenant, before, query.limit + 1)
+    items = [Session(**row) for row in rows[: query.limit]]
+    more = len(rows) > query.limit
+    return Sessions(
+        items=items, next_cursor=encode(items[-1].created_at.isoformat(), items[-1].session_id) if more else None
+    )
+
+
+class EventsQuery(Query):
+    """Which events."""
+
+    after: Annotated[int, Field(ge=0, le=2**62)] = 0
+    limit: Annotated[int, Field(ge=1, le=500)] = 100
+
+
+class Event(Answer):
+    """One durable event."""
+
+    id: int
+    occurred_at: AwareDatetime
+    payload: dict[str, Any]
+
+
+class Events(Answer):
+    """A page of a session's events, oldest first."""
+
+    session_id: str
+    events: list[Event]
+    next_cursor: int | None
+
+
+@conversation.route(
+    "GET",
+    "/v1/sessions/<session_id>/events",
+    "A session's durable events, oldest first",
+    query=EventsQuery,
+    answer=Events,
+    errors=(404, 422, 503),
+)
+def list_events(session_id: str, query: EventsQuery) -> Events:
+    """One page."""
+    known_session(session_id)
+    rows = room().wiring.browser.session_events(session_id, query.after, query.limit + 1)
+    events = [
+        Event(id=row["seq"], occurred_at=row["created_at"], payload=row["payload"]) for row in rows[: query.limit]
+    ]
+    return Events(session_id=session_id, events=events, next_cursor=events[-1].id if len(rows) > query.limit else None)
+
+
+def known_session(session_id: str) -> None:
+    """`NotFound` unless this session exists."""
+    if not SESSION_ID.fullmatch(session_id) or not room().wiring.stream_room.store.session_exists(session_id):
+        raise NotFound("there is no such session")

@@ -1,0 +1,187 @@
+"""How the gateway is, what is in force, what it counts."""
+
+from typing import Any
+
+from flask import Response, jsonify
+
+from app.domain.errors import StoreUnavailable
+from app.gateway.api import Answer, Area
+from app.gateway.room import room
+from app.routing import WORKERS
+from app.services.check_health import Check, Component
+from app.services.know_schema import check_schema
+from app.settings import Misconfigured, Settings
+from app.wiring import Wiring
+
+operations = Area("operations")
+_STALE_SECONDS = 30.0
+_LAG_SECONDS = 30.0
+
+
+class Alive(Answer):
+    """The process lives."""
+
+    status: str
+
+
+@operations.route("GET", "/healthz", "The process lives", answer=Alive)
+def healthz() -> Alive:
+    """Always ok."""
+    return Alive(status="ok")
+
+
+@operations.route("GET", "/readyz", "The process may take traffic", answer=Alive, errors=(503,))
+def readyz() -> Alive:
+    """Postgres answers and has our schema."""
+    try:
+        check_schema(room().wiring.upkeep.revision())
+    except Misconfigured as error:
+        raise StoreUnavailable(str(error)) from error
+    return Alive(status="ok")
+
+
+class HealthAnswer(Answer):
+    """Status of the whole and of each component."""
+
+    status: str
+    components: dict[str, dict[str, Any]]
+
+
+@operations.route("GET", "/v1/health", "The system's health", answer=HealthAnswer, errors=(503,))
+def health() -> Response:
+    """200 ok or degraded, 503 down."""
+    components = room().health.components()
+    status = room().health.overall(components)
+    answer = jsonify(status=status, components={name: part.as_json() for name, part in components.items()})
+    answer.status_code = 503 if status == "down" else 200
+    if status == "down":
+        answer.headers["Retry-After"] = "2"
+    return answer
+
+
+def health_checks(wiring: Wiring) -> dict[str, Check]:
+    """Every component of `/v1/health`; the gateway learns of Kafka and the model only from what workers noted."""
+    return {
+        "postgres": lambda: _postgres(wiring),
+        "redis": lambda: _redis(wiring),
+        "kafka": lambda: _noted(wiring, "kafka", "no worker has reported on Kafka lately"),
+        "somabrain_http": lambda: _brain(wiring),
+        "memory_replicator": lambda: _replicator(wiring),
+        "memory_sync": lambda: _memory_sync(wiring),
+        "memory_dlq": lambda: _dead_letters(wiring),
+        "workers": lambda: _workers(wiring),
+        "policy": lambda: Component("ok", "no policy is in force; everything is allowed"),
+        "model": lambda: _model(wiring),
+    }
+
+
+def _postgres(wiring: Wiring) -> Component:
+    wiring.upkeep.revision()
+    return Component("ok")
+
+
+def _redis(wiring: Wiring) -> Component:
+    if wiring.redis_answers():
+        return Component("ok")
+    return Component("down", "messages are kept; answers begin when Redis is back")
+
+
+def _noted(wiring: Wiring, name: str, silence: str) -> Component:
+    note = wiring.upkeep.notes().get(name)
+    if note is None or note.age > _STALE_SECONDS:
+        return Component("degraded", silence)
+    return Component(note.status, note.detail)
+
+
+def _brain(wiring: Wiring) -> Component:
+    if wiring.brain.healthy():
+        return Component("ok")
+    return Component("down", "memories wait and are delivered when SomaBrain is back")
+
+
+def _replicator(wiring: Wiring) -> Component:
+    settings = wiring.settings
+    lag = round(wiring.upkeep.replication_lag(settings.memory_wal_topic, settings.memory_wal_partitions), 3)
+    figures = {"lag_seconds": lag}
+    if not wiring.upkeep.workers_alive().get("worker-replicator"):
+        return Component("degraded", "no replicator is running; the replica catches up later", figures)
+    if lag > _LAG_SECONDS:
+        return Component("degraded", "the replica is behind", figures)
+    return Component("ok", "", figures)
+
+
+def _memory_sync(wiring: Wiring) -> Component:
+    owed = wiring.upkeep.memories_owed()
+    figures = {"backlog": owed.count, "oldest_age_seconds": round(owed.oldest_seconds, 3)}
+    if owed.oldest_seconds > _STALE_SECONDS:
+        return Component("degraded", "catching up", figures)
+    return Component("ok", "", figures)
+
+
+def _dead_letters(wiring: Wiring) -> Component:
+    depth = sum(wiring.upkeep.dead_letters().values())
+    return Component("degraded" if depth else "ok", "somebody should look at them" if depth else "", {"depth": depth})
+
+
+def _workers(wiring: Wiring) -> Component:
+    alive = wiring.upkeep.workers_alive()
+    missing = [str(name) for name in WORKERS if not alive.get(name)]
+    running = {"running": alive}
+    if missing:
+        return Component("degraded", f"not running: {', '.join(missing)}", running)
+    return Component("ok", "", running)
+
+
+def _model(wiring: Wiring) -> Component:
+    note = wiring.upkeep.notes().get("model")
+    if note is None:
+        return Component("ok", "not asked yet")
+    return Component(note.status, note.detail)
+
+
+class Features(Answer):
+    """What is switched on."""
+
+    write_through: bool
+    write_through_async: bool
+    require_auth: bool
+    sse_enabled: bool
+    websocket_enabled: bool
+
+
+class UiConfig(Answer):
+    """The values in force, as a page needs them."""
+
+    api_base: str
+    deployment_mode: str
+    version: str
+    features: Features
+    uploads_enabled: bool
+    universe_default: str
+    namespace_default: str
+    model_is_toy: bool
+
+
+@operations.route("GET", "/ui/config.json", "The values in force", answer=UiConfig)
+def ui_config() -> UiConfig:
+    """From the settings."""
+    return _config(room().wiring.settings)
+
+
+def _config(settings: Settings) -> UiConfig:
+    return UiConfig(
+        api_base="/v1",
+        deployment_mode=settings.sa01_env,
+        version=settings.sa01_version,
+        features=Features(
+            write_through=settings.gateway_write_through,
+            write_through_async=settings.gateway_write_through_async,
+            require_auth=settings.gateway_require_auth,
+            sse_enabled=not settings.gateway_disable_sse,
+            websocket_enabled=True,
+        ),
+        uploads_enabled=False,
+        universe_default=settings.soma_namespace,
+        namespace_default=settings.soma_memory_namespace,
+        model_is_toy=settings.llm_is_toy,
+    )

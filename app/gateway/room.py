@@ -1,0 +1,31 @@
+"""What every route of this gateway shares, kept on the Flask application."""
+
+from dataclasses import dataclass
+from typing import cast
+
+from flask import current_app
+
+from app.adapters.http.open_streams import StreamSlots
+from app.services.check_health import Health
+from app.wiring import Wiring
+
+_KEY = "soma.room"
+
+
+@dataclass(frozen=True, slots=True)
+class Room:
+    """The wiring, the health and the slots for open streams of this process."""
+
+    wiring: Wiring
+    health: Health
+    slots: StreamSlots
+
+
+def room() -> Room:
+    """The room of the application that answers this request."""
+    return cast(Room, current_app.extensions[_KEY])
+
+
+def furnish(extensions: dict[str, object], furnished: Room) -> None:
+    """Put the room where `room()` finds it."""
+    extensions[_KEY] = furnished

@@ -1,0 +1,111 @@
+"""A session's stream as server-sent events and as a websocket; both carry the same items and cursors."""
+
+import json
+from collections.abc import Iterator
+from contextlib import closing
+from typing import Annotated, Any
+
+from flask import Flask, Response, g, request
+from flask_sock import Sock
+from pydantic import Field
+
+from app.adapters.http.open_streams import STOPPING, Slot, bound_sending, client_socket
+from app.adapters.http.websocket import SOCK_SERVER_OPTIONS, SafeSocket, check_upgrade, is_upgrade
+from app.domain.errors import NotFound, Retryable, SlowReader
+from app.gateway.api import Area, Query
+from app.gateway.conversation import known_session
+from app.gateway.room import room
+from app.services.follow_session import follow_session
+from app.telemetry.metrics import STREAMS_OPEN
+
+streams = Area("streams")
+_PING = ": ping\n\n"
+_CLOSE_GONE, _CLOSE_SLOW, _CLOSE_RESTART = 4404, 4408, 1012
+
+
+class StreamQuery(Query):
+    """Where to begin."""
+
+    after: Annotated[str, Field(max_length=64)] = ""
+
+
+@streams.route(
+    "GET",
+    "/v1/session/<session_id>/events",
+    "The session's stream as server-sent events; resumes from Last-Event-ID or ?after=",
+    query=StreamQuery,
+    answer="text/event-stream",
+    errors=(404, 422, 503),
+    headers={"Last-Event-ID": "The cursor to resume from"},
+)
+def follow_as_sse(session_id: str, query: StreamQuery) -> Response:
+    """Open the stream; it ends only when the reader leaves or this process restarts."""
+    if room().wiring.settings.gateway_disable_sse:
+        raise NotFound("server-sent events are switched off here; use the websocket")
+    known_session(session_id)
+    slot = room().slots.take()
+    after = request.headers.get("Last-Event-ID") or query.after
+    sock = client_socket(request.environ)
+    if sock is not None:
+        bound_sending(sock)
+    items = follow_session(session_id, after, room().wiring.stream_room)
+    response = Response(_as_sse(items), mimetype="text/event-stream", headers={"X-Accel-Buffering": "no"})
+    response.call_on_close(slot.release)
+    return response
+
+
+def _as_sse(items: Iterator[dict[str, Any]]) -> Iterator[str]:
+    with STREAMS_OPEN.labels("sse").track_inprogress():
+        yield "retry: 1000\n\n"
+        try:
+            for item in items:
+                yield _PING if item["type"] == "ping" else _event(item)
+                if STOPPING.is_set():
+                    return
+        except Retryable:
+            # The reader comes back by itself and resumes from its last id.
+            return
+
+
+def _event(item: dict[str, Any]) -> str:
+    cursor = f"id: {item['cursor']}\n" if "cursor" in item else ""
+    return f"{cursor}data: {json.dumps(item, ensure_ascii=False, separators=(',', ':'))}\n\n"
+
+
+def serve_websockets(app: Flask, allowed_origins: set[str]) -> None:
+    """Mount `WS /v1/session/<id>/stream`; whatever can be refused is refused before the upgrade."""
+    app.config["SOCK_SERVER_OPTIONS"] = SOCK_SERVER_OPTIONS
+    sock = Sock(app)
+
+    @app.before_request
+    def guard_upgrade() -> None:
+        if not is_upgrade(request.environ) or request.endpoint is None:
+            return
+        check_upgrade(request.environ, allowed_origins)
+        known_session((request.view_args or {}).get("session_id", ""))
+        g.slot = room().slots.take()
+
+    @app.teardown_request
+    def free_slot(_error: BaseException | None) -> None:
+        slot: Slot | None = g.pop("slot", None)
+        if slot is not None:
+            slot.release()
+
+    @sock.route("/v1/session/<session_id>/stream")  # type: ignore[untyped-decorator]
+    def follow_as_websocket(raw: Any, session_id: str) -> None:
+        after = request.args.get("after", "")[:64]
+        with SafeSocket(raw) as ws, STREAMS_OPEN.labels("websocket").track_inprogress():
+            _speak(ws, session_id, after)
+
+
+def _speak(ws: SafeSocket, session_id: str, after: str) -> None:
+    with closing(follow_session(session_id, after, room().wiring.stream_room)) as items:
+        try:
+            for item in items:
+                if not ws.open:
+                    return
+                ws.send_json(item)
+        except SlowReader as error:
+            ws.close(_CLOSE_SLOW, str(error))
+        except Retryable:
+            ws.close(_CLOSE_RESTART, "try again from your cursor")

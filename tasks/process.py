@@ -1,0 +1,38 @@
+"""A worker process's life: logging, schema check, presence, metrics; children of a fork begin afresh."""
+
+import sys
+from typing import Any
+
+from celery.signals import celeryd_init, setup_logging, worker_process_init, worker_ready
+from prometheus_client import start_http_server
+
+from app.domain.errors import Misconfigured
+from app.settings import settings
+from app.telemetry.logs import configure_logging
+from app.wiring import wiring
+
+
+@setup_logging.connect  # type: ignore[untyped-decorator]
+def _log(**_: Any) -> None:
+    configure_logging(settings().log_level, settings().process_name or "worker")
+
+
+@celeryd_init.connect  # type: ignore[untyped-decorator]
+def _check(**_: Any) -> None:
+    try:
+        wiring().check_schema()
+    except Misconfigured as error:
+        sys.exit(f"{settings().process_name}: {error}")
+
+
+@worker_ready.connect  # type: ignore[untyped-decorator]
+def _appear(**_: Any) -> None:
+    if settings().metrics_port:
+        start_http_server(settings().metrics_port, settings().bind_host)
+    wiring().presence  # noqa: B018 - the first look at it starts the heartbeat
+
+
+@worker_process_init.connect  # type: ignore[untyped-decorator]
+def _after_fork(**_: Any) -> None:
+    # The parent's connections are the parent's: a child that closed them would close them for both.
+    wiring.cache_clear()
