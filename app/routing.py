@@ -67,18 +67,24 @@ class ProcessName(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Worker:
-    """How one Celery worker is started: the queues it serves, its pool and how many tasks run at once."""
+    """How one Celery worker is started: the queues it serves, the modules with their tasks, its pool and its width."""
 
     queues: tuple[Queue, ...]
+    modules: tuple[str, ...]
     pool: str
     concurrency: int
 
 
 WORKERS: dict[ProcessName, Worker] = {
-    ProcessName.WORKER_CONVERSATION: Worker((Queue.CONVERSATION,), "threads", 8),
-    ProcessName.WORKER_TOOLS: Worker((Queue.TOOLS,), "prefork", 1),
-    ProcessName.WORKER_DELIVERY: Worker((Queue.OUTBOX, Queue.MEMORY_SYNC, Queue.MAINTENANCE), "threads", 4),
-    ProcessName.WORKER_REPLICATOR: Worker((Queue.REPLICATOR,), "solo", 1),
+    ProcessName.WORKER_CONVERSATION: Worker((Queue.CONVERSATION,), ("tasks.conversation",), "threads", 8),
+    ProcessName.WORKER_TOOLS: Worker((Queue.TOOLS,), (), "prefork", 1),
+    ProcessName.WORKER_DELIVERY: Worker(
+        (Queue.OUTBOX, Queue.MEMORY_SYNC, Queue.MAINTENANCE),
+        ("tasks.outbox", "tasks.memory", "tasks.upkeep"),
+        "threads",
+        4,
+    ),
+    ProcessName.WORKER_REPLICATOR: Worker((Queue.REPLICATOR,), ("tasks.replicator",), "solo", 1),
 }
 
 
@@ -89,6 +95,7 @@ def command(process: ProcessName) -> tuple[str, ...]:
         return (
             "celery", "--app", "tasks", "worker",
             "--queues", ",".join(worker.queues),
+            "--include", ",".join(("tasks.process", *worker.modules)),
             "--pool", worker.pool,
             "--concurrency", str(worker.concurrency),
             "--hostname", f"{process}@%h",

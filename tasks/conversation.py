@@ -5,7 +5,7 @@ import time
 from app.routing import TaskName
 from app.services.converse import converse
 from app.telemetry.metrics import TURN_SECONDS, TURNS
-from app.wiring import wiring
+from app.wiring.conversing import conversation
 from tasks.application import celery
 from tasks.base import ServiceTask
 
@@ -14,7 +14,7 @@ from tasks.base import ServiceTask
 def respond(event_id: str) -> str:
     """Answer this message, if it is due and nobody else does."""
     began = time.monotonic()
-    result = converse(event_id, wiring().conversation)
+    result = converse(event_id, conversation())
     TURNS.labels(result).inc()
     TURN_SECONDS.labels("respond").observe(time.monotonic() - began)
     return result

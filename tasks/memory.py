@@ -3,7 +3,7 @@
 from app.routing import TaskName
 from app.services.sync_memories import sync_due_memories
 from app.telemetry.metrics import MEMORY_SYNC_JOBS, MEMORY_SYNC_SECONDS
-from app.wiring import wiring
+from app.wiring.delivering import memory_plane
 from tasks.application import celery
 from tasks.base import ServiceTask
 
@@ -12,7 +12,7 @@ from tasks.base import ServiceTask
 def sync_memories() -> int:
     """Offer SomaBrain every memory whose time has come."""
     with MEMORY_SYNC_SECONDS.time():
-        delivered = sync_due_memories(wiring().memory_plane)
+        delivered = sync_due_memories(memory_plane())
     MEMORY_SYNC_JOBS.labels("ok").inc(delivered.ok)
     MEMORY_SYNC_JOBS.labels("retry").inc(delivered.retry)
     MEMORY_SYNC_JOBS.labels("dead").inc(delivered.dead)

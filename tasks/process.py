@@ -9,7 +9,7 @@ from prometheus_client import start_http_server
 from app.domain.errors import Misconfigured
 from app.settings import settings
 from app.telemetry.logs import configure_logging
-from app.wiring import wiring
+from app.wiring.process import this_process
 
 
 @setup_logging.connect  # type: ignore[untyped-decorator]
@@ -20,7 +20,7 @@ def _log(**_: Any) -> None:
 @celeryd_init.connect  # type: ignore[untyped-decorator]
 def _check(**_: Any) -> None:
     try:
-        wiring().check_schema()
+        this_process().check_schema()
     except Misconfigured as error:
         sys.exit(f"{settings().process_name}: {error}")
 
@@ -29,10 +29,10 @@ def _check(**_: Any) -> None:
 def _appear(**_: Any) -> None:
     if settings().metrics_port:
         start_http_server(settings().metrics_port, settings().bind_host)
-    wiring().presence  # noqa: B018 - the first look at it starts the heartbeat
+    this_process().presence  # noqa: B018 - the first look at it starts the heartbeat
 
 
 @worker_process_init.connect  # type: ignore[untyped-decorator]
 def _after_fork(**_: Any) -> None:
     # The parent's connections are the parent's: a child that closed them would close them for both.
-    wiring.cache_clear()
+    this_process.cache_clear()

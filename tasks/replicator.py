@@ -5,7 +5,8 @@ from functools import lru_cache
 from app.routing import TaskName
 from app.services.replicate_wal import Bridge, replicate_slice
 from app.telemetry.metrics import REPLICATOR_EVENTS, REPLICATOR_SECONDS
-from app.wiring import wiring
+from app.wiring.process import this_process
+from app.wiring.replicating import bridge_of
 from tasks.application import celery
 from tasks.base import ServiceTask
 
@@ -16,13 +17,13 @@ _NEXT_SLICE_EXPIRES = 2.0
 def replicate_wal() -> int:
     """Replicate for one slice, then ring for the next; a ring beside a running slice expires unheard."""
     handled = replicate_slice(_bridge())
-    wiring().doorbell.ring(TaskName.REPLICATE_WAL, expires=_NEXT_SLICE_EXPIRES)
+    this_process().doorbell.ring(TaskName.REPLICATE_WAL, expires=_NEXT_SLICE_EXPIRES)
     return handled
 
 
 @lru_cache(maxsize=1)
 def _bridge() -> Bridge:
-    return wiring().bridge(_count)
+    return bridge_of(this_process(), _count)
 
 
 def _count(fresh: int, duplicate: int, dead: int, lag_seconds: float) -> None:

@@ -5,7 +5,8 @@ from app.services.measure import measure
 from app.services.probe_brain import probe_brain
 from app.services.sweep import sweep
 from app.telemetry.metrics import WORK_SWEPT
-from app.wiring import wiring
+from app.wiring.delivering import memory_plane, turns
+from app.wiring.process import this_process
 from tasks.application import celery
 from tasks.base import ServiceTask
 
@@ -13,8 +14,8 @@ from tasks.base import ServiceTask
 @celery.task(name=TaskName.SWEEP, base=ServiceTask)  # type: ignore[untyped-decorator]
 def sweep_work() -> dict[str, int]:
     """Free what the dead held and ring for what is due."""
-    plane = wiring()
-    freed = sweep(plane.upkeep, plane.turns, plane.doorbell)
+    process = this_process()
+    freed = sweep(process.upkeep, turns(), process.doorbell)
     for kind, rows in freed.items():
         WORK_SWEPT.labels(kind).inc(rows)
     return freed
@@ -23,17 +24,17 @@ def sweep_work() -> dict[str, int]:
 @celery.task(name=TaskName.PROBE_BRAIN, base=ServiceTask)  # type: ignore[untyped-decorator]
 def probe() -> int:
     """Wake the backlog as soon as SomaBrain is back."""
-    return probe_brain(wiring().memory_plane, wiring().notes)
+    return probe_brain(memory_plane(), this_process().notes)
 
 
 @celery.task(name=TaskName.MEASURE_DLQ, base=ServiceTask)  # type: ignore[untyped-decorator]
 def measure_backlogs() -> None:
     """Set the gauges of everything that is owed."""
-    plane = wiring()
-    measure(plane.upkeep, plane.settings.memory_wal_topic, plane.settings.memory_wal_partitions)
+    process = this_process()
+    measure(process.upkeep, process.settings.memory_wal_topic, process.settings.memory_wal_partitions)
 
 
 @celery.task(name=TaskName.PRUNE, base=ServiceTask)  # type: ignore[untyped-decorator]
 def prune() -> int:
     """Drop what is finished and old."""
-    return wiring().upkeep.prune()
+    return this_process().upkeep.prune()

@@ -38,6 +38,9 @@ class Broadcast(Protocol):
 class Turns(Protocol):
     """The turns a conversation worker owes."""
 
+    def working_on(self, event_id: str) -> AbstractContextManager[None]:
+        """While the block runs, a lease on this turn is renewed."""
+
     def claim(self, event_id: str) -> Turn | None:
         """This turn, leased; None when it is done, not due, held, or another's."""
 

@@ -18,12 +18,6 @@ View = Callable[..., Any]
 _MAX_ID = 255
 
 
-class Body(BaseModel):
-    """A request body: strict types, unknown fields are refused."""
-
-    model_config = ConfigDict(extra="forbid", strict=True, frozen=True)
-
-
 class Query(BaseModel):
     """Query parameters: read from text, unknown ones are refused."""
 
@@ -31,7 +25,6 @@ class Query(BaseModel):
 
 
 _M = TypeVar("_M", bound=BaseModel)
-_B = TypeVar("_B", bound=Body)
 _Q = TypeVar("_Q", bound=Query)
 
 
@@ -49,7 +42,7 @@ class Operation:
     path: str
     summary: str
     tag: str
-    body: type[Body] | None = None
+    body: type[BaseModel] | None = None
     query: type[Query] | None = None
     answer: type[Answer] | str | None = None
     errors: tuple[int, ...] = ()
@@ -112,7 +105,7 @@ def read_query(model: type[_Q]) -> _Q:
     return _validated(model, values, "query")
 
 
-def read_body(model: type[_B], fill: Callable[[dict[str, Any]], None] | None = None) -> _B:
+def read_body(model: type[_M], fill: Callable[[dict[str, Any]], None] | None = None) -> _M:
     """This request's JSON body; `fill` may complete it from headers before it is checked."""
     if request.headers.get("Content-Encoding", "identity") != "identity":
         raise BadRequest(415, "send the body without Content-Encoding")

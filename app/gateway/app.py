@@ -16,7 +16,7 @@ from app.gateway.streams import serve_websockets, streams
 from app.services.check_health import Health
 from app.settings import Settings, settings
 from app.telemetry.logs import configure_logging
-from app.wiring import Wiring
+from app.wiring.serving import Serving
 
 AREAS = (conversation, streams, memory, operations)
 
@@ -28,9 +28,9 @@ def create_app(chosen: Settings | None = None) -> Flask:
     app = Flask("app.gateway", static_folder=None)
     app.config["MAX_CONTENT_LENGTH"] = settings_in_force.gateway_max_body_bytes
     app.url_map.strict_slashes = False
-    wiring = Wiring(settings_in_force, pool_size=20)
+    serving = Serving(settings_in_force)
     slots = StreamSlots(settings_in_force.gateway_max_streams)
-    furnish(app.extensions, Room(wiring, Health(health_checks(wiring)), slots))
+    furnish(app.extensions, Room(serving, Health(health_checks(serving)), slots))
     carry_context(app, settings_in_force)
     handle_errors(app)
     serve_websockets(app, _origins(settings_in_force))

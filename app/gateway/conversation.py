@@ -1,37 +1,22 @@
 """Messages in, sessions and their events out."""
 
-import hashlib
-import json
 import re
-import uuid
 from typing import Annotated, Any
 
 from flask import Response, g, jsonify, request
-from pydantic import AwareDatetime, Field, StrictBool, StrictFloat, StrictInt, StrictStr
+from pydantic import AwareDatetime, Field
 
-from app.domain.conversation import RequestKey, UserMessage
+from app.domain.conversation import RequestKey
 from app.domain.errors import NotFound
-from app.gateway.api import Answer, Area, Body, Query
+from app.gateway.api import Answer, Area, Query
 from app.gateway.paging import decode, encode
 from app.gateway.problems import BadRequest
 from app.gateway.room import room
 from app.services.accept_message import accept_message
+from app.services.message_form import HEADERS, MAX_KEY_LENGTH, MessageForm, fill_from_headers, message_in, request_key
 
 SESSION_ID = re.compile(r"[A-Za-z0-9._:-]{1,128}")
-_MAX_KEY = 255
 conversation = Area("conversation")
-
-Scalar = StrictStr | StrictBool | StrictInt | StrictFloat | None
-
-
-class MessageBody(Body):
-    """A message to the agent."""
-
-    session_id: Annotated[str, Field(pattern=r"^[A-Za-z0-9._:-]{1,128}$")] | None = None
-    persona_id: Annotated[str, Field(min_length=1, max_length=128)] | None = None
-    message: Annotated[str, Field(min_length=1, max_length=32_000)]
-    attachments: Annotated[list[str], Field(max_length=32, default_factory=list)]
-    metadata: Annotated[dict[str, Scalar], Field(default_factory=dict)]
 
 
 class Accepted(Answer):
@@ -42,64 +27,36 @@ class Accepted(Answer):
     event_id: str
 
 
-def _fill_from_headers(body: dict[str, Any]) -> None:
-    """Headers fill what the body leaves out; a body of the wrong shape is left to the model to refuse."""
-    if body.get("persona_id") is None and request.headers.get("X-Persona-Id"):
-        body["persona_id"] = request.headers["X-Persona-Id"]
-    metadata = body.setdefault("metadata", {})
-    if isinstance(metadata, dict):
-        for header, name in (("X-Agent-Profile", "agent_profile_id"), ("X-Universe-Id", "universe_id")):
-            if request.headers.get(header):
-                metadata.setdefault(name, request.headers[header])
-
-
 @conversation.route(
     "POST",
     "/v1/session/message",
     "Send a message; it is kept before this answers",
-    body=MessageBody,
+    body=MessageForm,
     answer=Accepted,
     errors=(400, 404, 409, 413, 415, 422, 503),
-    headers={
-        "Idempotency-Key": "Send the same key again to get the first answer again (24 h)",
-        "X-Agent-Profile": "Fills metadata.agent_profile_id",
-        "X-Universe-Id": "Fills metadata.universe_id",
-        "X-Persona-Id": "Fills persona_id",
-    },
-    fill=_fill_from_headers,
+    headers={"Idempotency-Key": "Send the same key again to get the first answer again (24 h)", **HEADERS},
+    fill=lambda body: fill_from_headers(body, dict(request.headers)),
 )
-def post_message(body: MessageBody) -> Response:
+def post_message(body: MessageForm) -> Response:
     """Parse, keep, answer."""
     if body.attachments:
         where = [{"loc": ["body", "attachments", "0"], "msg": "there is no such attachment"}]
         raise BadRequest(422, f"there is no attachment {body.attachments[0]}", where)
-    named = body.metadata.get("tenant")
-    tenant = str(named) if named else room().wiring.settings.soma_tenant_id
-    message = UserMessage(
-        event_id=str(uuid.uuid4()),
-        session_id=body.session_id or str(uuid.uuid4()),
-        text=body.message,
-        tenant=tenant,
-        tenant_named=bool(named),
-        persona_id=body.persona_id,
-        metadata=body.metadata,
-        traceparent=g.traceparent,
-    )
-    receipt = accept_message(message, _key(tenant, body), room().wiring.reception)
+    tenant = room().serving.settings.soma_tenant_id
+    receipt = accept_message(message_in(body, tenant, g.traceparent), _key(body, tenant), room().serving.reception)
     answer = jsonify(accepted=True, session_id=receipt.session_id, event_id=receipt.event_id)
     if receipt.replayed:
         answer.headers["Idempotent-Replayed"] = "true"
     return answer
 
 
-def _key(tenant: str, body: MessageBody) -> RequestKey | None:
+def _key(body: MessageForm, tenant: str) -> RequestKey | None:
     key = request.headers.get("Idempotency-Key")
     if key is None:
         return None
-    if not 1 <= len(key) <= _MAX_KEY or not key.isprintable():
-        raise BadRequest(422, f"Idempotency-Key must be 1 to {_MAX_KEY} printable characters")
-    digest = hashlib.sha256(json.dumps(body.model_dump(), sort_keys=True).encode()).hexdigest()
-    return RequestKey(key, tenant, "POST /v1/session/message", "anonymous", digest)
+    if not 1 <= len(key) <= MAX_KEY_LENGTH or not key.isprintable():
+        raise BadRequest(422, f"Idempotency-Key must be 1 to {MAX_KEY_LENGTH} printable characters")
+    return request_key(key, body, tenant)
 
 
 class SessionsQuery(Query):
@@ -137,7 +94,7 @@ class Sessions(Answer):
 def list_sessions(query: SessionsQuery) -> Sessions:
     """One page."""
     before = decode(query.after, str, str)
-    rows = room().wiring.browser.sessions(query.tenant, before, query.limit + 1)
+    rows = room().serving.browser.sessions(query.tenant, before, query.limit + 1)
     items = [Session(**row) for row in rows[: query.limit]]
     more = len(rows) > query.limit
     return Sessions(
@@ -179,7 +136,7 @@ class Events(Answer):
 def list_events(session_id: str, query: EventsQuery) -> Events:
     """One page."""
     known_session(session_id)
-    rows = room().wiring.browser.session_events(session_id, query.after, query.limit + 1)
+    rows = room().serving.browser.session_events(session_id, query.after, query.limit + 1)
     events = [
         Event(id=row["seq"], occurred_at=row["created_at"], payload=row["payload"]) for row in rows[: query.limit]
     ]
@@ -188,5 +145,5 @@ def list_events(session_id: str, query: EventsQuery) -> Events:
 
 def known_session(session_id: str) -> None:
     """`NotFound` unless this session exists."""
-    if not SESSION_ID.fullmatch(session_id) or not room().wiring.stream_room.store.session_exists(session_id):
+    if not SESSION_ID.fullmatch(session_id) or not room().serving.stream_room.store.session_exists(session_id):
         raise NotFound("there is no such session")

@@ -71,7 +71,7 @@ def list_memory(query: MemoryQuery) -> MemoryItems:
     before = decode(query.after, float, int)
     if before is not None and not (math.isfinite(before[0]) and abs(before[1]) < 2**63):
         raise BadRequest(422, "this cursor is not one of ours")
-    rows = room().wiring.browser.memories(query.filters(), before, query.limit + 1)
+    rows = room().serving.browser.memories(query.filters(), before, query.limit + 1)
     items = [_item(row) for row in rows[: query.limit]]
     more = len(rows) > query.limit
     return MemoryItems(items=items, next_cursor=encode(items[-1].wal_timestamp, items[-1].id) if more else None)
@@ -80,7 +80,7 @@ def list_memory(query: MemoryQuery) -> MemoryItems:
 @memory.route("GET", "/v1/admin/memory/<event_id>", "One memory of the replica", answer=MemoryItem, errors=(404, 503))
 def get_memory(event_id: str) -> MemoryItem:
     """One memory."""
-    row = room().wiring.browser.memory(event_id)
+    row = room().serving.browser.memory(event_id)
     if row is None:
         raise NotFound("there is no such memory")
     return _item(row)

@@ -11,7 +11,7 @@ from app.routing import WORKERS
 from app.services.check_health import Check, Component
 from app.services.know_schema import check_schema
 from app.settings import Misconfigured, Settings
-from app.wiring import Wiring
+from app.wiring.serving import Serving
 
 operations = Area("operations")
 _STALE_SECONDS = 30.0
@@ -34,7 +34,7 @@ def healthz() -> Alive:
 def readyz() -> Alive:
     """Postgres answers and has our schema."""
     try:
-        check_schema(room().wiring.upkeep.revision())
+        check_schema(room().serving.upkeep.revision())
     except Misconfigured as error:
         raise StoreUnavailable(str(error)) from error
     return Alive(status="ok")
@@ -59,72 +59,72 @@ def health() -> Response:
     return answer
 
 
-def health_checks(wiring: Wiring) -> dict[str, Check]:
+def health_checks(serving: Serving) -> dict[str, Check]:
     """Every component of `/v1/health`; the gateway learns of Kafka and the model only from what workers noted."""
     return {
-        "postgres": lambda: _postgres(wiring),
-        "redis": lambda: _redis(wiring),
-        "kafka": lambda: _noted(wiring, "kafka", "no worker has reported on Kafka lately"),
-        "somabrain_http": lambda: _brain(wiring),
-        "memory_replicator": lambda: _replicator(wiring),
-        "memory_sync": lambda: _memory_sync(wiring),
-        "memory_dlq": lambda: _dead_letters(wiring),
-        "workers": lambda: _workers(wiring),
+        "postgres": lambda: _postgres(serving),
+        "redis": lambda: _redis(serving),
+        "kafka": lambda: _noted(serving, "kafka", "no worker has reported on Kafka lately"),
+        "somabrain_http": lambda: _brain(serving),
+        "memory_replicator": lambda: _replicator(serving),
+        "memory_sync": lambda: _memory_sync(serving),
+        "memory_dlq": lambda: _dead_letters(serving),
+        "workers": lambda: _workers(serving),
         "policy": lambda: Component("ok", "no policy is in force; everything is allowed"),
-        "model": lambda: _model(wiring),
+        "model": lambda: _model(serving),
     }
 
 
-def _postgres(wiring: Wiring) -> Component:
-    wiring.upkeep.revision()
+def _postgres(serving: Serving) -> Component:
+    serving.upkeep.revision()
     return Component("ok")
 
 
-def _redis(wiring: Wiring) -> Component:
-    if wiring.redis_answers():
+def _redis(serving: Serving) -> Component:
+    if serving.redis_answers():
         return Component("ok")
     return Component("down", "messages are kept; answers begin when Redis is back")
 
 
-def _noted(wiring: Wiring, name: str, silence: str) -> Component:
-    note = wiring.upkeep.notes().get(name)
+def _noted(serving: Serving, name: str, silence: str) -> Component:
+    note = serving.upkeep.notes().get(name)
     if note is None or note.age > _STALE_SECONDS:
         return Component("degraded", silence)
     return Component(note.status, note.detail)
 
 
-def _brain(wiring: Wiring) -> Component:
-    if wiring.brain.healthy():
+def _brain(serving: Serving) -> Component:
+    if serving.brain.healthy():
         return Component("ok")
     return Component("down", "memories wait and are delivered when SomaBrain is back")
 
 
-def _replicator(wiring: Wiring) -> Component:
-    settings = wiring.settings
-    lag = round(wiring.upkeep.replication_lag(settings.memory_wal_topic, settings.memory_wal_partitions), 3)
+def _replicator(serving: Serving) -> Component:
+    settings = serving.settings
+    lag = round(serving.upkeep.replication_lag(settings.memory_wal_topic, settings.memory_wal_partitions), 3)
     figures = {"lag_seconds": lag}
-    if not wiring.upkeep.workers_alive().get("worker-replicator"):
+    if not serving.upkeep.workers_alive().get("worker-replicator"):
         return Component("degraded", "no replicator is running; the replica catches up later", figures)
     if lag > _LAG_SECONDS:
         return Component("degraded", "the replica is behind", figures)
     return Component("ok", "", figures)
 
 
-def _memory_sync(wiring: Wiring) -> Component:
-    owed = wiring.upkeep.memories_owed()
+def _memory_sync(serving: Serving) -> Component:
+    owed = serving.upkeep.memories_owed()
     figures = {"backlog": owed.count, "oldest_age_seconds": round(owed.oldest_seconds, 3)}
     if owed.oldest_seconds > _STALE_SECONDS:
         return Component("degraded", "catching up", figures)
     return Component("ok", "", figures)
 
 
-def _dead_letters(wiring: Wiring) -> Component:
-    depth = sum(wiring.upkeep.dead_letters().values())
+def _dead_letters(serving: Serving) -> Component:
+    depth = sum(serving.upkeep.dead_letters().values())
     return Component("degraded" if depth else "ok", "somebody should look at them" if depth else "", {"depth": depth})
 
 
-def _workers(wiring: Wiring) -> Component:
-    alive = wiring.upkeep.workers_alive()
+def _workers(serving: Serving) -> Component:
+    alive = serving.upkeep.workers_alive()
     missing = [str(name) for name in WORKERS if not alive.get(name)]
     running = {"running": alive}
     if missing:
@@ -132,8 +132,8 @@ def _workers(wiring: Wiring) -> Component:
     return Component("ok", "", running)
 
 
-def _model(wiring: Wiring) -> Component:
-    note = wiring.upkeep.notes().get("model")
+def _model(serving: Serving) -> Component:
+    note = serving.upkeep.notes().get("model")
     if note is None:
         return Component("ok", "not asked yet")
     return Component(note.status, note.detail)
@@ -165,7 +165,7 @@ class UiConfig(Answer):
 @operations.route("GET", "/ui/config.json", "The values in force", answer=UiConfig)
 def ui_config() -> UiConfig:
     """From the settings."""
-    return _config(room().wiring.settings)
+    return _config(room().serving.settings)
 
 
 def _config(settings: Settings) -> UiConfig:

@@ -7,16 +7,16 @@ from flask import current_app
 
 from app.adapters.http.open_streams import StreamSlots
 from app.services.check_health import Health
-from app.wiring import Wiring
+from app.wiring.serving import Serving
 
 _KEY = "soma.room"
 
 
 @dataclass(frozen=True, slots=True)
 class Room:
-    """The wiring, the health and the slots for open streams of this process."""
+    """The serving process, the health and the slots for open streams of this process."""
 
-    wiring: Wiring
+    serving: Serving
     health: Health
     slots: StreamSlots
 

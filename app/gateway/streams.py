@@ -40,7 +40,7 @@ class StreamQuery(Query):
 )
 def follow_as_sse(session_id: str, query: StreamQuery) -> Response:
     """Open the stream; it ends only when the reader leaves or this process restarts."""
-    if room().wiring.settings.gateway_disable_sse:
+    if room().serving.settings.gateway_disable_sse:
         raise NotFound("server-sent events are switched off here; use the websocket")
     known_session(session_id)
     slot = room().slots.take()
@@ -48,7 +48,7 @@ def follow_as_sse(session_id: str, query: StreamQuery) -> Response:
     sock = client_socket(request.environ)
     if sock is not None:
         bound_sending(sock)
-    items = follow_session(session_id, after, room().wiring.stream_room)
+    items = follow_session(session_id, after, room().serving.stream_room)
     response = Response(_as_sse(items), mimetype="text/event-stream", headers={"X-Accel-Buffering": "no"})
     response.call_on_close(slot.release)
     return response
@@ -99,7 +99,7 @@ def serve_websockets(app: Flask, allowed_origins: set[str]) -> None:
 
 
 def _speak(ws: SafeSocket, session_id: str, after: str) -> None:
-    with closing(follow_session(session_id, after, room().wiring.stream_room)) as items:
+    with closing(follow_session(session_id, after, room().serving.stream_room)) as items:
         try:
             for item in items:
                 if not ws.open:

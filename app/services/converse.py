@@ -53,13 +53,15 @@ class _Cancelled(Exception):
 
 def converse(event_id: str, conversation: Conversation) -> str:
     """Answer this message if it is due and nobody else does; returns what became of it, in a word."""
-    turn = conversation.turns.claim(event_id)
-    if turn is None:
-        return "nothing to do"
-    try:
-        return _attempt(turn, conversation)
-    except LeaseLost:
-        return "lease lost"
+    with conversation.turns.working_on(event_id):
+        turn = conversation.turns.claim(event_id)
+        if turn is None:
+            return "nothing to do"
+        try:
+            return _attempt(turn, conversation)
+        except LeaseLost:
+            _log.info("another attempt at this turn was faster")
+            return "lease lost"
 
 
 def _attempt(turn: Turn, conversation: Conversation) -> str:

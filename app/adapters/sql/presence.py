@@ -9,6 +9,7 @@ import os
 import secrets
 import socket
 import threading
+from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -35,7 +36,8 @@ class Presence:
         self._engine = engine
         self._name = name
         self._leases = Leases(TURNS, self.owner, lease_seconds)
-        self._working: set[str] = set()
+        self._working: Counter[str] = Counter()
+        self._lock = threading.Lock()
         self._stopped = threading.Event()
         self._thread = threading.Thread(target=self._live, name="presence", daemon=True)
 
@@ -52,11 +54,18 @@ class Presence:
     @contextmanager
     def working_on(self, key: str) -> Iterator[None]:
         """While the block runs, the lease of this turn is renewed."""
-        self._working.add(key)
+        with self._lock:
+            self._working[key] += 1
         try:
             yield
         finally:
-            self._working.discard(key)
+            with self._lock:
+                self._working[key] -= 1
+                self._working += Counter()
+
+    def _held(self) -> list[str]:
+        with self._lock:
+            return list(self._working)
 
     def _live(self) -> None:
         while not self._stopped.is_set():
@@ -78,5 +87,5 @@ class Presence:
     def _beat_until_stopped(self, connection: Connection) -> None:
         while not self._stopped.is_set():
             connection.execute(_SEEN, {"owner": self.owner, "name": self._name})
-            self._leases.renew(connection, list(self._working))
+            self._leases.renew(connection, self._held())
             self._stopped.wait(_BEAT_SECONDS)

@@ -1,5 +1,6 @@
 """The turns that conversation workers owe: claimed, kept alive by partial text, finished in one transaction."""
 
+from contextlib import AbstractContextManager
 from typing import Any
 
 from sqlalchemy import Connection, Engine, text
@@ -42,6 +43,10 @@ class SqlTurns:
         self._engine = engine
         self._presence = presence
         self._leases = Leases(TURNS, presence.owner, lease_seconds)
+
+    def working_on(self, event_id: str) -> AbstractContextManager[None]:
+        """While the block runs, the heartbeat renews a lease on this turn."""
+        return self._presence.working_on(event_id)
 
     def claim(self, event_id: str) -> Turn | None:
         """This turn, leased; one that killed its workers too often is buried instead."""

@@ -1,0 +1,70 @@
+"""A message as callers write it: the one description that both doors parse with, and that documents them."""
+
+import hashlib
+import json
+import uuid
+from collections.abc import Mapping
+from typing import Annotated, Any
+
+from pydantic import BaseModel, ConfigDict, Field, StrictBool, StrictFloat, StrictInt, StrictStr
+
+from app.domain.conversation import RequestKey, UserMessage
+
+ROUTE = "POST /v1/session/message"
+MAX_KEY_LENGTH = 255
+HEADERS = {
+    "X-Agent-Profile": "Fills metadata.agent_profile_id",
+    "X-Universe-Id": "Fills metadata.universe_id",
+    "X-Persona-Id": "Fills persona_id",
+}
+_METADATA_HEADERS = {"X-Agent-Profile": "agent_profile_id", "X-Universe-Id": "universe_id"}
+
+Scalar = StrictStr | StrictBool | StrictInt | StrictFloat | None
+
+
+class MessageForm(BaseModel):
+    """A message to the agent."""
+
+    model_config = ConfigDict(extra="forbid", strict=True, frozen=True, title="Message")
+
+    session_id: Annotated[str, Field(pattern=r"^[A-Za-z0-9._:-]{1,128}$")] | None = None
+    persona_id: Annotated[str, Field(min_length=1, max_length=128)] | None = None
+    message: Annotated[str, Field(min_length=1, max_length=32_000)]
+    attachments: Annotated[list[str], Field(max_length=32, default_factory=list)]
+    metadata: Annotated[dict[str, Scalar], Field(default_factory=dict)]
+
+    @property
+    def tenant_named(self) -> str:
+        """The tenant that the caller chose; empty where none was."""
+        return str(self.metadata.get("tenant") or "")
+
+
+def fill_from_headers(body: dict[str, Any], headers: Mapping[str, str]) -> None:
+    """Headers fill what the body leaves out; a body of the wrong shape is left to the model to refuse."""
+    if body.get("persona_id") is None and headers.get("X-Persona-Id"):
+        body["persona_id"] = headers["X-Persona-Id"]
+    metadata = body.setdefault("metadata", {})
+    if isinstance(metadata, dict):
+        for header, name in _METADATA_HEADERS.items():
+            if headers.get(header):
+                metadata.setdefault(name, headers[header])
+
+
+def message_in(form: MessageForm, default_tenant: str, traceparent: str | None = None) -> UserMessage:
+    """The message, with new ids where the caller gave none."""
+    return UserMessage(
+        event_id=str(uuid.uuid4()),
+        session_id=form.session_id or str(uuid.uuid4()),
+        text=form.message,
+        tenant=form.tenant_named or default_tenant,
+        tenant_named=bool(form.tenant_named),
+        persona_id=form.persona_id,
+        metadata=form.metadata,
+        traceparent=traceparent,
+    )
+
+
+def request_key(key: str, form: MessageForm, default_tenant: str) -> RequestKey:
+    """The caller's key in its scope, with a digest that tells another body under the same key."""
+    digest = hashlib.sha256(json.dumps(form.model_dump(), sort_keys=True).encode()).hexdigest()
+    return RequestKey(key, form.tenant_named or default_tenant, ROUTE, "anonymous", digest)

@@ -1,0 +1,59 @@
+"""What the delivery worker needs: memories to SomaBrain, records to Kafka, and the upkeep of both."""
+
+from functools import lru_cache
+
+from app.adapters.http.brain import HttpBrain
+from app.adapters.kafka.connection import connection_options
+from app.adapters.kafka.writer import KafkaWalWriter
+from app.adapters.sql.outboxes import SqlMemoryOutbox, SqlMessageOutbox
+from app.adapters.sql.turns import SqlTurns
+from app.services.drain_outbox import RecordPlane
+from app.services.sync_memories import MemoryPlane
+from app.wiring.process import Process, this_process
+
+
+def memory_plane_of(process: Process) -> MemoryPlane:
+    """The way of memories to SomaBrain."""
+    settings = process.settings
+    owner, lease = process.presence.owner, settings.lease_seconds
+    return MemoryPlane(
+        outbox=SqlMemoryOutbox(process.engine, owner, lease, settings.memory_wal_topic),
+        brain=HttpBrain.from_settings(settings),
+        doorbell=process.doorbell,
+        broadcast=process.broadcast,
+        clock=process.clock,
+        batch=settings.memory_sync_batch_size,
+        slice_seconds=lease / 3,
+    )
+
+
+def record_plane_of(process: Process) -> RecordPlane:
+    """The way of records to Kafka."""
+    settings = process.settings
+    settings.require("kafka_bootstrap_servers")
+    return RecordPlane(
+        outbox=SqlMessageOutbox(process.engine, process.presence.owner, settings.lease_seconds),
+        wal=KafkaWalWriter(connection_options(settings)),
+        doorbell=process.doorbell,
+        notes=process.notes,
+        batch=settings.outbox_sync_batch_size,
+    )
+
+
+@lru_cache(maxsize=1)
+def memory_plane() -> MemoryPlane:
+    """This process's way to SomaBrain."""
+    return memory_plane_of(this_process())
+
+
+@lru_cache(maxsize=1)
+def record_plane() -> RecordPlane:
+    """This process's way to Kafka."""
+    return record_plane_of(this_process())
+
+
+@lru_cache(maxsize=1)
+def turns() -> SqlTurns:
+    """The turns, for the sweep."""
+    process = this_process()
+    return SqlTurns(process.engine, process.presence, process.settings.lease_seconds)

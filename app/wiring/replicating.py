@@ -1,0 +1,29 @@
+"""What a replicator slot needs."""
+
+from collections.abc import Callable
+
+from app.adapters.kafka.connection import connection_options
+from app.adapters.kafka.reader import KafkaWalReader
+from app.adapters.sql.replica import SqlReplica
+from app.services.replicate_wal import Bridge
+from app.wiring.process import Process
+
+
+def bridge_of(process: Process, replicated: Callable[[int, int, int, float], None]) -> Bridge:
+    """The way from the log into the replica; `replicated` counts (fresh, duplicate, dead, lag in seconds)."""
+    settings = process.settings
+    settings.require("kafka_bootstrap_servers")
+    replica = SqlReplica(process.engine)
+    reader = KafkaWalReader(
+        connection_options(settings), settings.memory_wal_topic, settings.memory_replicator_group, replica.next_offset
+    )
+    return Bridge(
+        reader=reader,
+        replica=replica,
+        broadcast=process.broadcast,
+        clock=process.clock,
+        notes=process.notes,
+        replicated=replicated,
+        slice_seconds=settings.replicator_slice_seconds,
+        batch=settings.replicator_batch_size,
+    )

@@ -1,0 +1,46 @@
+"""What a process that serves people needs: the gateway, and the page's server while the gateway is away."""
+
+from functools import cached_property
+
+from app.adapters.http.brain import HttpBrain
+from app.adapters.redis.connection import ping
+from app.adapters.redis.live import RedisFeed
+from app.adapters.sql.browse import SqlBrowser
+from app.adapters.sql.inbox import SqlInbox
+from app.adapters.sql.stream_store import SqlStreamStore
+from app.services.accept_message import Reception
+from app.services.follow_session import StreamRoom
+from app.settings import Settings
+from app.wiring.process import Process
+
+
+class Serving(Process):
+    """A process with doors to people."""
+
+    def __init__(self, settings: Settings, pool_size: int = 20) -> None:
+        super().__init__(settings, pool_size)
+
+    @cached_property
+    def reception(self) -> Reception:
+        """What accepting messages needs."""
+        return Reception(SqlInbox(self.engine, self.memory_defaults), self.doorbell, self.broadcast)
+
+    @cached_property
+    def stream_room(self) -> StreamRoom:
+        """What following sessions needs; one Redis subscription for all readers of this process."""
+        feed = RedisFeed(self.settings.redis_url.get_secret_value())
+        return StreamRoom(SqlStreamStore(self.engine), feed, self.clock)
+
+    @cached_property
+    def browser(self) -> SqlBrowser:
+        """Lists for people."""
+        return SqlBrowser(self.engine)
+
+    @cached_property
+    def brain(self) -> HttpBrain:
+        """SomaBrain, for health."""
+        return HttpBrain.from_settings(self.settings)
+
+    def redis_answers(self) -> bool:
+        """Whether Redis answers, within a second."""
+        return ping(self.settings.redis_url.get_secret_value())

@@ -1,0 +1,51 @@
+"""What many tests share: the real servers, started once, and a database with the schema in it."""
+
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import TypeVar
+
+import pytest
+from sqlalchemy import Engine
+
+from app.adapters.sql.engine import create_engine
+from app.settings import Settings, read
+from devstack.stack import Stack
+
+ROOT = Path(__file__).parents[1]
+Found = TypeVar("Found")
+
+
+def eventually(condition: Callable[[], Found], seconds: float = 20.0) -> Found:
+    """The condition's first true value; an assertion fails when it does not come in time."""
+    deadline = time.monotonic() + seconds
+    while not (found := condition()):
+        assert time.monotonic() < deadline, f"it did not happen within {seconds:.0f} s"
+        threading.Event().wait(0.02)
+    return found
+
+
+@pytest.fixture(scope="session")
+def servers(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
+    """Postgres, Redis and Kafka as `make run` starts them, on free ports, with the schema applied."""
+    with Stack(tmp_path_factory.mktemp("servers"), None, only={"postgres", "redis", "kafka"}) as stack:
+        environment = {"PATH": "", **stack.environment}
+        subprocess.run([sys.executable, "-m", "alembic", "upgrade", "head"], cwd=ROOT, env=environment, check=True)
+        yield stack
+
+
+@pytest.fixture(scope="session")
+def settings(servers: Stack) -> Settings:
+    """The settings of a process on these servers."""
+    return read({**servers.environment, "PROCESS_NAME": "test"})
+
+
+@pytest.fixture(scope="session")
+def engine(settings: Settings) -> Iterator[Engine]:
+    """A pool on the test database."""
+    made = create_engine(settings.postgres_dsn.get_secret_value(), 20, "test")
+    yield made
+    made.dispose()
