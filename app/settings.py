@@ -46,7 +46,7 @@ class Settings(BaseModel):
     kafka_sasl_password: SecretStr = _setting(SecretStr(""), "SASL password")
 
     # ports and addresses
-    bind_host: str = _setting("127.0.0.1", "address that gateway, web UI, brain and Flower listen on", "0.0.0.0")
+    bind_host: str = _setting("127.0.0.1", "address that gateway, web UI, brain and metrics listen on", "0.0.0.0")
     gateway_port: int = _setting(20016, "port of the gateway", ge=1, le=65535)
     agent_ui_port: int = _setting(20015, "port of the web page", ge=1, le=65535)
     flower_port: int = _setting(5555, "port of Flower, the queue dashboard", ge=1, le=65535)
@@ -97,7 +97,7 @@ class Settings(BaseModel):
     llm_model: str = _setting("", "model name; empty = the first one the endpoint lists", "gpt-4o-mini")
     llm_temperature: float = _setting(0.2, "sampling temperature", ge=0, le=2)
     llm_timeout_seconds: float = _setting(120.0, "total deadline of one answer", gt=0, le=3600)
-    llm_idle_seconds: float = _setting(30.0, "longest silence of the model within an answer", gt=0, le=600)
+    llm_idle_seconds: float = _setting(60.0, "longest silence of the model before and within an answer", gt=0, le=600)
     llm_max_output_tokens: int = _setting(1024, "longest answer", ge=1)
     llm_context_tokens: int = _setting(4096, "window of the model, prompt and answer together", ge=256)
     llm_is_toy: bool = _setting(False, "set by the launcher when it runs the built-in model; the page says so")
@@ -110,6 +110,7 @@ class Settings(BaseModel):
     ui_max_streams: int = _setting(24, "open streams of the page's server; more answer 503", ge=1, le=512)
 
     # Flower
+    flower_address: str = _setting("127.0.0.1", "address that Flower listens on", "0.0.0.0")
     flower_basic_auth: SecretStr = _setting(SecretStr(""), "user:password of Flower", "soma:secret")
 
     @field_validator("soma_base_url", "llm_base_url", "ui_gateway_base")

@@ -3,6 +3,7 @@
 from celery import Celery
 from celery.exceptions import CeleryError
 from kombu.exceptions import KombuError
+from redis import Redis
 from redis.exceptions import RedisError
 
 from app.adapters.background import Background
@@ -14,13 +15,21 @@ _Ring = tuple[TaskName, tuple[str, ...], float | None]
 class CeleryDoorbell:
     """`Doorbell` over Celery; equal rings that wait are sent once."""
 
-    def __init__(self, app: Celery) -> None:
+    def __init__(self, app: Celery, redis_url: str) -> None:
         self._app = app
+        self._redis = Redis.from_url(redis_url, socket_connect_timeout=1, socket_timeout=1)
         self._background = Background("doorbell", self._send, (RedisError, OSError, KombuError, CeleryError))
 
     def ring(self, task: TaskName, *ids: str, expires: float | None = None) -> None:
         """Have a worker look soon; a ring that finds no worker within `expires` seconds is forgotten."""
         self._background.put((task, ids), (task, ids, expires))
+
+    def waiting(self, task: TaskName) -> int:
+        """The length of the queue's list in Redis."""
+        try:
+            return self._redis.llen(QUEUE_OF[task])
+        except (RedisError, OSError):
+            return 0
 
     def _send(self, ring: _Ring) -> None:
         task, ids, expires = ring

@@ -25,6 +25,9 @@ class EventType(StrEnum):
     STREAM_RESET = "stream.reset"
 
 
+LOOK: Mapping[str, Any] = {"type": "stream.look"}
+"""A live hint without content: read the durable store again."""
+
 ENDS_A_TURN = frozenset({EventType.FINAL, EventType.ERROR, EventType.CANCELLED, EventType.DENIED})
 
 

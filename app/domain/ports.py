@@ -9,6 +9,7 @@ from typing import Any, Protocol
 from app.domain.conversation import Answer, Receipt, RequestKey, Turn, UserMessage, Utterance
 from app.domain.events import NewEvent, SessionEvent
 from app.domain.leases import Lease
+from app.domain.log import WalBatch, WalPartition
 from app.domain.memory import Memory, Place, Remembered, WalRecord
 from app.domain.stream import Delta
 from app.domain.wal import Poison, ReplicaRow
@@ -20,6 +21,9 @@ class Doorbell(Protocol):
 
     def ring(self, task: TaskName, *ids: str, expires: float | None = None) -> None:
         """`expires` seconds later an unheard ring is forgotten."""
+
+    def waiting(self, task: TaskName) -> int:
+        """Rings in this task's queue that nobody has heard yet; 0 where that cannot be known."""
 
 
 class Inbox(Protocol):
@@ -157,34 +161,6 @@ class WalWriter(Protocol):
         """One outcome per record, in order: where it is, `WalUnavailable` or `Rejected`."""
 
 
-@dataclass(frozen=True, slots=True)
-class WalPartition:
-    """A partition of a topic."""
-
-    topic: str
-    number: int
-
-
-@dataclass(frozen=True, slots=True)
-class RawRecord:
-    """A record as it lies in the log."""
-
-    partition: WalPartition
-    offset: int
-    value: bytes
-    timestamp_ms: int
-
-
-@dataclass(frozen=True, slots=True)
-class WalBatch:
-    """Records of one partition, in order; `start` is the offset that was asked for, `end` the next one to ask for."""
-
-    partition: WalPartition
-    start: int
-    end: int
-    records: tuple[RawRecord, ...]
-
-
 class WalReader(Protocol):
     """The log, as one replicator slot sees it."""
 
@@ -251,3 +227,5 @@ class Clock(Protocol):
     def now(self) -> datetime: ...
 
     def monotonic(self) -> float: ...
+
+    def sleep(self, seconds: float) -> None: ...

@@ -13,7 +13,7 @@ from typing import Any
 from app.domain.errors import Rejected
 from app.domain.events import ENDS_A_TURN, EventType, live_item
 
-_CURSOR = re.compile(r"(\d{1,18})(?:\.(\d{1,9})\.(\d{1,9}))?")
+_CURSOR = re.compile(r"([0-9]{1,18})(?:\.([1-9][0-9]{0,8})\.([0-9]{1,9}))?")
 
 
 class StreamGap(Exception):
@@ -59,7 +59,8 @@ class StreamMerge:
     def __init__(self, session_id: str, cursor: Cursor) -> None:
         self._session_id = session_id
         self.cursor = cursor
-        self._begun = 0
+        # Where the running answer began. A reader that resumes inside one cannot know; `partial` tells.
+        self._begun: int | None = None if cursor.attempt else cursor.seq
 
     def durable(self, item: Mapping[str, Any], now: datetime) -> Iterator[dict[str, Any]]:
         """Pass on a durable event that is next in line; an older one is dropped, a later one is a `StreamGap`."""
@@ -68,11 +69,13 @@ class StreamMerge:
             return
         if seq != self.cursor.seq + 1:
             raise StreamGap
-        kind, seen = EventType(item["type"]), self.cursor.offset
+        kind = EventType(item["type"])
+        if kind is EventType.THINKING and self.cursor.offset:
+            # Before the event, not after it: who resumes between the two must not keep the old text.
+            self.cursor = Cursor(self.cursor.seq, self.cursor.attempt, 0)
+            yield self._live(EventType.RESET, "", {"attempt": item["metadata"]["attempt"]}, now)
         self._advance(kind, seq, item)
         yield dict(item) | {"cursor": str(self.cursor)}
-        if kind is EventType.THINKING and seen:
-            yield self._live(EventType.RESET, "", {"attempt": self.cursor.attempt}, now)
 
     def _advance(self, kind: EventType, seq: int, item: Mapping[str, Any]) -> None:
         if kind in ENDS_A_TURN:
@@ -84,7 +87,7 @@ class StreamMerge:
 
     def delta(self, piece: Delta, now: datetime) -> Iterator[dict[str, Any]]:
         """Pass on what is new in this piece; one of an attempt that is over is dropped."""
-        if piece.after > self.cursor.seq:
+        if piece.after > self.cursor.seq or self._begun is None:
             raise StreamGap
         if piece.after < self._begun:
             return
@@ -95,6 +98,15 @@ class StreamMerge:
         if fresh:
             self.cursor = Cursor(self.cursor.seq, piece.attempt, seen + len(fresh))
             yield self._live(EventType.DELTA, fresh, {"offset": seen, "attempt": piece.attempt}, now)
+
+    def partial(self, piece: Delta, now: datetime) -> Iterator[dict[str, Any]]:
+        """The same for durable text, read after the events up to the cursor: it tells which attempt is running."""
+        if self._begun is None and piece.after <= self.cursor.seq:
+            self._begun = piece.after
+            if piece.attempt != self.cursor.attempt:
+                self.cursor = Cursor(self.cursor.seq, piece.attempt, 0)
+                yield self._live(EventType.RESET, "", {"attempt": piece.attempt}, now)
+        yield from self.delta(piece, now)
 
     def _live(self, kind: EventType, message: str, metadata: Mapping[str, Any], now: datetime) -> dict[str, Any]:
         return live_item(self._session_id, kind, message, metadata, now) | {"cursor": str(self.cursor)}

@@ -2,7 +2,6 @@
 
 import hashlib
 import json
-import math
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -12,6 +11,8 @@ from app.domain.json_text import BadJson, parse_json
 
 MAX_RECORD_BYTES = 1_048_576
 MAX_LETTER_BYTES = 65_536
+# What the replica's indexes can hold: a B-tree entry ends at 2,704 bytes.
+MAX_NAME_BYTES = 2_048
 _FUTURE_SECONDS = 86_400
 _KNOWN_SCHEMAS = (1, 2)
 _TYPES = ("memory.write", "memory.delete")
@@ -87,8 +88,8 @@ def _row(record: dict[str, Any], offset: int, now: float) -> ReplicaRow:
         persona_id=_text(record, "persona_id"),
         tenant=_required(record.get("tenant"), "tenant"),
         role=_text(record, "role"),
-        universe=str(record.get("universe") or metadata.get("universe_id") or ""),
-        namespace=str(record.get("namespace") or payload.get("namespace") or metadata.get("namespace") or ""),
+        universe=_name(record.get("universe") or metadata.get("universe_id"), "universe"),
+        namespace=_name(record.get("namespace") or payload.get("namespace") or metadata.get("namespace"), "namespace"),
         coord=_coordinate(result.get("coord")),
         request_id=_text(result, "request_id"),
         trace_id=_text(result, "trace_id"),
@@ -117,13 +118,20 @@ def _text(record: Mapping[str, Any], name: str) -> str | None:
     value = record.get(name)
     if value is not None and not isinstance(value, str):
         raise PoisonRecord("bad_schema", f"{name} must be text")
-    return value
+    return None if value is None else _name(value, name)
 
 
 def _required(value: object, name: str) -> str:
     if not isinstance(value, str) or not value:
         raise PoisonRecord("bad_schema", f"{name} is missing")
-    return value
+    return _name(value, name)
+
+
+def _name(value: object, name: str) -> str:
+    text = str(value or "")
+    if len(text.encode()) > MAX_NAME_BYTES:
+        raise PoisonRecord("bad_schema", f"{name} is longer than {MAX_NAME_BYTES} bytes")
+    return text
 
 
 def _version(record: Mapping[str, Any]) -> int:
@@ -134,20 +142,31 @@ def _version(record: Mapping[str, Any]) -> int:
 
 
 def _timestamp(record: Mapping[str, Any], now: float) -> float:
-    value = record.get("timestamp")
-    if not isinstance(value, int | float) or isinstance(value, bool) or not math.isfinite(value):
+    value = _number(record.get("timestamp"))
+    if value is None:
         raise PoisonRecord("bad_schema", "timestamp must be epoch seconds")
     if value > now + _FUTURE_SECONDS:
         raise PoisonRecord("future", "the record's timestamp is more than a day ahead")
-    return float(value)
+    return value
+
+
+def _number(value: object) -> float | None:
+    """The value as a finite number; JSON's integers have no end, a float has."""
+    if not isinstance(value, int | float) or isinstance(value, bool):
+        return None
+    try:
+        return float(value)
+    except OverflowError:
+        return None
 
 
 def _coordinate(value: object) -> tuple[float, ...] | None:
     if not isinstance(value, list):
         return None
-    if not all(isinstance(part, int | float) and not isinstance(part, bool) for part in value):
+    numbers = tuple(number for part in value if (number := _number(part)) is not None)
+    if len(numbers) != len(value):
         raise PoisonRecord("bad_schema", "result.coord must be numbers")
-    return tuple(float(part) for part in value)
+    return numbers
 
 
 def parse_all(records: Iterable[tuple[int, bytes]], now: float) -> tuple[list[ReplicaRow], list[Poison]]:

@@ -5,20 +5,23 @@ the durable store is read again, so that no reader can miss or see twice anythin
 """
 
 from collections import deque
-from collections.abc import Generator, Iterator
+from collections.abc import Generator, Iterator, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
 from app.domain.errors import Rejected
-from app.domain.events import EventType, live_item
+from app.domain.events import ENDS_A_TURN, LOOK, EventType, live_item
 from app.domain.ports import Clock, LiveFeed, LiveLine, StreamStore
 from app.domain.stream import Cursor, Delta, StreamGap, StreamMerge, parse_cursor
 
 PING_SECONDS = 15.0
 _POLL_SECONDS = 0.5
+_EXPECTANT_SECONDS = 2.0
 _CATCH_UP_SECONDS = 0.1
 _PAGE = 200
 _HELD_DELTAS = 500
+_MEMORY_ORDER = ("accepted", "remembered", "replicated", "refused")
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,14 +60,16 @@ class _Follower:
         self._merge = StreamMerge(session_id, cursor)
         self._early: deque[Delta] = deque(maxlen=_HELD_DELTAS)
         self._memories: dict[str, str] = {}
+        self._owed = False
         self._looked_at = 0.0
         self._spoke_at = room.clock.monotonic()
 
     def items(self) -> Iterator[dict[str, Any]]:
         """The endless line."""
+        self._owed = self._is_owed()
         yield from self._catch_up()
         while True:
-            item = self._line.next(PING_SECONDS if self._line.connected else _POLL_SECONDS)
+            item = self._line.next(self._patience())
             for out in self._digest(item):
                 self._spoke_at = self._room.clock.monotonic()
                 yield out
@@ -72,12 +77,23 @@ class _Follower:
                 self._spoke_at = self._room.clock.monotonic()
                 yield {"type": "ping"}
 
+    def _is_owed(self) -> bool:
+        """Whether the last thing this reader saw was not the end of a turn."""
+        seq = self._merge.cursor.seq
+        last = self._room.store.events_after(self._session_id, seq - 1, 1) if seq else []
+        return any(EventType(item["type"]) not in ENDS_A_TURN for item in last)
+
+    def _patience(self) -> float:
+        """How long to trust silence. While an answer is owed it may mean that what was published got lost."""
+        if not self._line.connected:
+            return _POLL_SECONDS
+        return _EXPECTANT_SECONDS if self._owed else PING_SECONDS
+
     def _digest(self, item: dict[str, Any] | None) -> Iterator[dict[str, Any]]:
-        if item is None or item["type"] == "feed.connected":
+        if item is None or item["type"] == LOOK["type"]:
             yield from self._catch_up()
         elif item["type"] == EventType.MEMORY_STATUS:
-            self._memories |= item["metadata"]
-            yield item
+            yield from self._news(item["metadata"])
         elif item["type"] == EventType.DELTA:
             yield from self._live_delta(_delta(item))
         else:
@@ -85,9 +101,13 @@ class _Follower:
 
     def _durable(self, item: dict[str, Any]) -> Iterator[dict[str, Any]]:
         try:
-            yield from self._merge.durable(item, self._room.clock.now())
+            yield from self._pass_on(item)
         except StreamGap:
             yield from self._catch_up()
+
+    def _pass_on(self, item: dict[str, Any]) -> Iterator[dict[str, Any]]:
+        yield from self._merge.durable(item, self._room.clock.now())
+        self._owed = EventType(item["type"]) not in ENDS_A_TURN
 
     def _live_delta(self, piece: Delta) -> Iterator[dict[str, Any]]:
         self._early.append(piece)
@@ -109,27 +129,34 @@ class _Follower:
         yield from self._read_events()
         partial = self._room.store.partial(self._session_id)
         if partial is not None:
-            self._early.appendleft(partial)
+            yield from self._durable_text(partial)
         yield from self._play_early()
-        if partial is not None and partial in self._early:
-            self._early.remove(partial)
-        yield from self._memory_news()
+        yield from self._news(self._room.store.memory_states(self._session_id))
+
+    def _durable_text(self, partial: Delta) -> Iterator[dict[str, Any]]:
+        # A gap here means that an attempt began after the events were read; the next look finds it.
+        with suppress(StreamGap):
+            yield from self._merge.partial(partial, self._room.clock.now())
 
     def _read_events(self) -> Iterator[dict[str, Any]]:
         while True:
             page = self._room.store.events_after(self._session_id, self._merge.cursor.seq, _PAGE)
             for item in page:
-                yield from self._merge.durable(item, self._room.clock.now())
+                yield from self._pass_on(item)
             if len(page) < _PAGE:
                 return
 
-    def _memory_news(self) -> Iterator[dict[str, Any]]:
-        states = self._room.store.memory_states(self._session_id)
-        news = {key: state for key, state in states.items() if self._memories.get(key) != state}
+    def _news(self, states: Mapping[str, str]) -> Iterator[dict[str, Any]]:
+        """What is new about memories; a word that comes late never takes a later one back."""
+        news = {key: state for key, state in states.items() if _further(state, self._memories.get(key))}
         if news:
             self._memories |= news
             now = self._room.clock.now()
             yield live_item(self._session_id, EventType.MEMORY_STATUS, "", news, now)
+
+
+def _further(state: str, known: str | None) -> bool:
+    return known is None or _MEMORY_ORDER.index(state) > _MEMORY_ORDER.index(known)
 
 
 def _delta(item: dict[str, Any]) -> Delta:

@@ -6,12 +6,15 @@ import uuid
 from collections.abc import Mapping
 from typing import Annotated, Any
 
-from pydantic import BaseModel, ConfigDict, Field, StrictBool, StrictFloat, StrictInt, StrictStr
+from pydantic import BaseModel, ConfigDict, Field, StrictBool, StrictFloat, StrictInt, StrictStr, field_validator
 
 from app.domain.conversation import RequestKey, UserMessage
 
 ROUTE = "POST /v1/session/message"
 MAX_KEY_LENGTH = 255
+MAX_METADATA_BYTES = 262_144
+MAX_NAME_LENGTH = 200
+_PLACE_NAMES = ("tenant", "universe_id", "namespace")
 HEADERS = {
     "X-Agent-Profile": "Fills metadata.agent_profile_id",
     "X-Universe-Id": "Fills metadata.universe_id",
@@ -32,6 +35,17 @@ class MessageForm(BaseModel):
     message: Annotated[str, Field(min_length=1, max_length=32_000)]
     attachments: Annotated[list[str], Field(max_length=32, default_factory=list)]
     metadata: Annotated[dict[str, Scalar], Field(default_factory=dict)]
+
+    @field_validator("metadata")
+    @classmethod
+    def _fits_into_a_memory(cls, metadata: dict[str, Scalar]) -> dict[str, Scalar]:
+        if len(json.dumps(metadata, ensure_ascii=False).encode()) > MAX_METADATA_BYTES:
+            raise ValueError(f"all of it together must be at most {MAX_METADATA_BYTES} bytes of JSON")
+        for name in _PLACE_NAMES:
+            value = metadata.get(name)
+            if value is not None and not (isinstance(value, str) and 1 <= len(value) <= MAX_NAME_LENGTH):
+                raise ValueError(f"{name} must be a text of 1 to {MAX_NAME_LENGTH} characters")
+        return metadata
 
     @property
     def tenant_named(self) -> str:

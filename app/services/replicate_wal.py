@@ -5,7 +5,8 @@ from dataclasses import dataclass
 
 from app.domain.errors import LeaseLost, StoreUnavailable, WalUnavailable
 from app.domain.events import EventType, live_item
-from app.domain.ports import Broadcast, Clock, HealthNotes, Replica, WalBatch, WalReader
+from app.domain.log import WalBatch
+from app.domain.ports import Broadcast, Clock, HealthNotes, Replica, WalReader
 from app.domain.wal import ReplicaRow, parse_all
 
 

@@ -6,6 +6,7 @@ from app.domain.ports import Doorbell
 from app.routing import TaskName
 
 _RINGS_AT_ONCE = 64
+_ENOUGH_WAITING = 128
 _RING_EXPIRES = 5.0
 
 
@@ -24,8 +25,10 @@ class SweptLeases(Protocol):
 def sweep(leases: SweptLeases, turns: SweptTurns, doorbell: Doorbell) -> dict[str, int]:
     """Free the dead's rows, ring for due turns and for drains whose rows were freed; rows freed, by kind of work."""
     freed = leases.end_leases_of_the_dead()
-    for event_id in turns.due(_RINGS_AT_ONCE):
-        doorbell.ring(TaskName.RESPOND, event_id, expires=_RING_EXPIRES)
+    # Rings that nobody hears pile up in Redis: while enough of them wait, more would only delay the others.
+    if doorbell.waiting(TaskName.RESPOND) < _ENOUGH_WAITING:
+        for event_id in turns.due(_RINGS_AT_ONCE):
+            doorbell.ring(TaskName.RESPOND, event_id, expires=_RING_EXPIRES)
     if freed.get("memory"):
         doorbell.ring(TaskName.SYNC_MEMORIES)
     if freed.get("record"):

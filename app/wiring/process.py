@@ -29,6 +29,10 @@ class SystemClock:
         """Seconds that never jump."""
         return time.monotonic()
 
+    def sleep(self, seconds: float) -> None:
+        """Wait."""
+        time.sleep(seconds)
+
 
 class Process:
     """One process's share of the system. Its name is what logs, leases and health show."""
@@ -58,7 +62,7 @@ class Process:
         """Rings by name; knows no task's code."""
         app = Celery("doorbell", set_as_current=False)
         app.config_from_object("celeryconfig")
-        return CeleryDoorbell(app)
+        return CeleryDoorbell(app, self.settings.redis_url.get_secret_value())
 
     @cached_property
     def broadcast(self) -> RedisBroadcast:

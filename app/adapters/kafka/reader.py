@@ -10,7 +10,7 @@ from kafka.errors import KafkaError
 from kafka.structs import OffsetAndMetadata
 
 from app.domain.errors import WalUnavailable
-from app.domain.ports import RawRecord, WalBatch, WalPartition
+from app.domain.log import RawRecord, WalBatch, WalPartition
 
 _CHECK_SECONDS = 2.0
 

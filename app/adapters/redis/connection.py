@@ -13,6 +13,7 @@ def connect(url: str, read_seconds: float = 2.0) -> Redis:
     return Redis.from_url(
         url,
         decode_responses=True,
+        encoding_errors="replace",
         socket_connect_timeout=1,
         socket_timeout=read_seconds,
         socket_keepalive=True,

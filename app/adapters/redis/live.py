@@ -19,6 +19,7 @@ from redis.client import PubSub
 from app.adapters.background import Background
 from app.adapters.redis.connection import REDIS_ERRORS, connect
 from app.domain.errors import SlowReader
+from app.domain.events import LOOK
 
 _PREFIX = "live:"
 _READER_CAPACITY = 1000
@@ -138,9 +139,11 @@ class RedisFeed:
     def _handle(self, message: Mapping[str, Any]) -> None:
         if message["type"] == "psubscribe":
             self._connected.set()
-            self._tell_all({"type": "feed.connected"})
+            self._tell_all(dict(LOOK))
         elif message["type"] == "pmessage":
-            self._deliver(message["channel"].removeprefix(_PREFIX), json.loads(message["data"]))
+            item = _item(message["data"])
+            if item is not None:
+                self._deliver(message["channel"].removeprefix(_PREFIX), item)
 
     def _deliver(self, session_id: str, item: dict[str, Any]) -> None:
         with self._lock:
@@ -152,3 +155,12 @@ class RedisFeed:
             for lines in self._lines.values():
                 for line in lines:
                     line.offer(item)
+
+
+def _item(text: str) -> dict[str, Any] | None:
+    """The item in a message; None for what is not one of ours, because anybody may publish on Redis."""
+    try:
+        item = json.loads(text)
+    except ValueError:
+        return None
+    return item if isinstance(item, dict) and "type" in item else None

@@ -113,13 +113,14 @@ class SqlMessageOutbox(Outbox):
     def sent(self, acknowledged: Sequence[tuple[OwedRecord, Sent]]) -> None:
         """Settle what Kafka acknowledged and note where it lies."""
         with transaction(self._engine) as connection:
-            self._leases.settle(connection, [owed.lease for owed, _ in acknowledged], "sent")
+            ours = self._leases.settle(connection, [owed.lease for owed, _ in acknowledged], "sent")
+            places = [(int(owed.lease.key), place) for owed, place in acknowledged if owed.lease.key in ours]
             connection.execute(
                 _NOTE_PLACES,
                 {
-                    "ids": [int(owed.lease.key) for owed, _ in acknowledged],
-                    "partitions": [sent.partition for _, sent in acknowledged],
-                    "offsets": [sent.offset for _, sent in acknowledged],
+                    "ids": [key for key, _ in places],
+                    "partitions": [place.partition for _, place in places],
+                    "offsets": [place.offset for _, place in places],
                 },
             )
 

@@ -12,8 +12,8 @@ from sqlalchemy import Connection, Engine, text
 from app.adapters.sql.engine import transaction
 from app.adapters.sql.rows import as_json, owe_records
 from app.domain.errors import LeaseLost
+from app.domain.log import WalBatch, WalPartition
 from app.domain.memory import WalRecord
-from app.domain.ports import WalBatch, WalPartition
 from app.domain.wal import Poison, ReplicaRow, dead_letter, settle_versions
 
 _NEXT_OFFSET = text("SELECT next_offset FROM replicator_offsets WHERE topic = :topic AND partition = :partition")

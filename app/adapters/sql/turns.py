@@ -29,11 +29,12 @@ _NEXT_DUE = text("""
     SELECT event_id FROM turns WHERE session_id = :session_id AND state = 'queued' AND run_at <= now()
     ORDER BY seq LIMIT 1
 """)
-_DUE = text("""
-    SELECT event_id FROM turns WHERE state IN ('queued', 'running') AND run_at <= now()
-      AND (lease_until IS NULL OR lease_until <= now())
-    ORDER BY run_at, created_at LIMIT :limit
-""")
+_DUE = text(f"""
+    SELECT w.event_id FROM turns w
+    WHERE w.state IN ({TURNS.owed_sql}) AND w.run_at <= now() AND (w.lease_until IS NULL OR w.lease_until <= now())
+      AND {TURNS.guard}
+    ORDER BY {TURNS.order} LIMIT :limit
+""")  # noqa: S608
 
 
 class SqlTurns:
@@ -113,7 +114,7 @@ class SqlTurns:
             return connection.execute(_NEXT_DUE, {"session_id": session_id}).scalar_one_or_none()
 
     def due(self, limit: int) -> list[str]:
-        """Turns that could run now and that nobody holds; the sweep rings for them."""
+        """Turns that could be claimed now: of each session at most the first."""
         with transaction(self._engine) as connection:
             return list(connection.execute(_DUE, {"limit": limit}).scalars())
 

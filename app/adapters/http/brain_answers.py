@@ -1,0 +1,96 @@
+"""What SomaBrain's answers mean for a memory: kept, later, forbidden or wrong. Pure; the table is the contract's."""
+
+import json
+import math
+import re
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from email.utils import parsedate_to_datetime
+from typing import Any
+
+from app.adapters.http.bounded import Answer
+from app.domain.errors import BrainForbidden, BrainUnavailable, MemoryRefused
+from app.domain.memory import Remembered
+
+_WRONG_MEMORY = frozenset({400, 413, 422})
+_WRONG_CREDENTIALS = frozenset({401, 403})
+_SIGNS_OF_SOMABRAIN = frozenset({"ok", "success", "coordinate", "coord", "request_id", "persisted_to_ltm"})
+_LONGEST_WAIT_SECONDS = 300.0
+_SECONDS = re.compile(r"\d+(\.\d+)?", re.ASCII)
+_UNSTORABLE = re.compile("[\x00-\x1f\x7f\ud800-\udfff]+")
+_REASON_CHARACTERS = 500
+
+
+def receipt_of(answer: Answer, request_id: str, now: datetime) -> Remembered:
+    """The receipt in an answer to remember; any other meaning is raised as the contract's error table says."""
+    if answer.status in _WRONG_MEMORY:
+        raise MemoryRefused(f"SomaBrain refused this memory with {answer.status}: {reason(answer)}")
+    retry_after = wait_wished(answer.headers.get("retry-after", ""), now)
+    if answer.status in _WRONG_CREDENTIALS:
+        raise BrainForbidden(f"SomaBrain answered {answer.status}; check SOMA_API_KEY", retry_after)
+    if not 200 <= answer.status < 300:
+        raise BrainUnavailable(f"SomaBrain answered {answer.status}: {reason(answer)}", retry_after)
+    said = _object(answer.body)
+    if said.get("ok") is False or not _SIGNS_OF_SOMABRAIN & said.keys():
+        raise BrainUnavailable("the answer does not come from a SomaBrain that kept the memory", retry_after)
+    return Remembered(
+        coordinate=_coordinate(said.get("coordinate", said.get("coord"))),
+        request_id=_text(said.get("request_id")) or request_id,
+        trace_id=_text(said.get("trace_id")),
+        kept=_kept(said),
+    )
+
+
+def says_well(answer: Answer) -> bool:
+    """Whether an answer of `/health` says `ok`; its status alone says nothing."""
+    return answer.status == 200 and _object(answer.body).get("ok") is True
+
+
+def wait_wished(header: str, now: datetime) -> float | None:
+    """Seconds in a `Retry-After` header of either form, between 0 and 300; None where it says nothing sensible."""
+    text = header.strip()
+    seconds = float(text) if _SECONDS.fullmatch(text) else _until(text, now)
+    return None if seconds is None else min(max(seconds, 0.0), _LONGEST_WAIT_SECONDS)
+
+
+def reason(answer: Answer) -> str:
+    """What the other side said was wrong, short and storable."""
+    detail = _object(answer.body).get("detail")
+    text = detail if isinstance(detail, str) else json.dumps(detail) if detail else ""
+    return _UNSTORABLE.sub(" ", text)[:_REASON_CHARACTERS] or "no reason given"
+
+
+def _until(text: str, now: datetime) -> float | None:
+    try:
+        moment = parsedate_to_datetime(text)
+    except (ValueError, TypeError, IndexError, OverflowError):
+        return None
+    return (moment.replace(tzinfo=moment.tzinfo or UTC) - now).total_seconds()
+
+
+def _object(body: bytes) -> Mapping[str, Any]:
+    try:
+        found = json.loads(body)
+    except (ValueError, RecursionError):
+        return {}
+    return found if isinstance(found, dict) else {}
+
+
+def _coordinate(found: object) -> tuple[float, float, float] | None:
+    if not isinstance(found, list) or len(found) != 3 or not all(_is_number(part) for part in found):
+        return None
+    x, y, z = (float(part) for part in found)
+    return (x, y, z)
+
+
+def _is_number(part: object) -> bool:
+    return isinstance(part, int | float) and not isinstance(part, bool) and abs(part) < 1e9 and math.isfinite(part)
+
+
+def _text(found: object) -> str | None:
+    return _UNSTORABLE.sub("", found)[:200] if isinstance(found, str) else None
+
+
+def _kept(said: Mapping[str, Any]) -> bool:
+    lost = said.get("persisted_to_ltm") is False and not said.get("queued_for_ltm")
+    return not (said.get("queued") is True or lost)

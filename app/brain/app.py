@@ -1,0 +1,120 @@
+"""The SomaBrain-compatible memory service: a Flask application over Postgres, replaceable by a real SomaBrain.
+
+Stands where step 5 of the line ends. It answers a write after its commit, and 503 while it cannot keep anything.
+"""
+
+import hmac
+import time
+from typing import Any
+
+from flask import Flask, Response, g, jsonify, request
+from pydantic import ValidationError
+from werkzeug.exceptions import HTTPException
+
+from app.adapters.sql.engine import create_engine
+from app.brain import patience
+from app.brain.bodies import WrongBody
+from app.brain.memories import Memories
+from app.brain.operations import OPEN_TO_ALL, operations
+from app.brain.routes import Desk, routes
+from app.domain.errors import Rejected, StoreUnavailable
+from app.domain.json_text import BadJson
+from app.settings import Settings, settings
+from app.telemetry.metrics import BRAIN_REQUEST_SECONDS, BRAIN_REQUESTS
+
+POOL_SIZE = 12
+_MAX_BODY_BYTES = 1_048_576
+_MAX_BATCH_BYTES = 8 * _MAX_BODY_BYTES
+_RETRY_AFTER_SECONDS = "1"
+_SIGN_OF_LIFE_SECONDS = 1.8
+_STORE_SECONDS = 4.5
+_BATCH_SECONDS = 10.0
+
+
+def create_app(configured: Settings | None = None) -> Flask:
+    """The service on `POSTGRES_DSN`; raises `Misconfigured` without it. No connection is made before the first call."""
+    chosen = configured or settings()
+    chosen.require("postgres_dsn")
+    app = Flask(__name__, static_folder=None)
+    engine = create_engine(chosen.postgres_dsn.get_secret_value(), POOL_SIZE, application_name="brain")
+    app.extensions["brain"] = Desk(engine, Memories(engine), chosen.soma_tenant_id, chosen.soma_memory_namespace)
+    for prefix, name in (("", ""), ("/api", "api_")):
+        app.register_blueprint(routes, url_prefix=prefix or None, name=f"{name}brain")
+        app.register_blueprint(operations, url_prefix=prefix or None, name=f"{name}brain_operations")
+    app.before_request(_started)
+    app.before_request(_Guard(chosen).check)
+    app.after_request(_measured)
+    _answer_errors(app)
+    return app
+
+
+class _Guard:
+    """Asks for the configured credentials, where there are any, on every call but health and metrics."""
+
+    def __init__(self, chosen: Settings) -> None:
+        token = chosen.soma_api_key.get_secret_value()
+        self._expected = chosen.soma_auth_header.get_secret_value() or (f"Bearer {token}" if token else "")
+
+    def check(self) -> tuple[dict[str, Any], int] | None:
+        if not self._expected or (request.endpoint or "").rpartition(".")[2] in OPEN_TO_ALL:
+            return None
+        given = request.headers.get("Authorization", "")
+        if hmac.compare_digest(given.encode(), self._expected.encode()):
+            return None
+        return {"detail": "these credentials are not known here"}, 401
+
+
+def _started() -> None:
+    g.started = time.monotonic()
+    batch = request.path.endswith("/batch")
+    request.max_content_length = _MAX_BATCH_BYTES if batch else _MAX_BODY_BYTES
+    patience.begin(_SIGN_OF_LIFE_SECONDS, _BATCH_SECONDS if batch else _STORE_SECONDS)
+
+
+def _measured(response: Response) -> Response:
+    route = str(request.url_rule) if request.url_rule else "none"
+    BRAIN_REQUESTS.labels(request.method, route, str(response.status_code)).inc()
+    BRAIN_REQUEST_SECONDS.labels(request.method, route).observe(time.monotonic() - g.started)
+    return response
+
+
+def _answer_errors(app: Flask) -> None:
+    app.register_error_handler(BadJson, _bad_json)
+    app.register_error_handler(WrongBody, _wrong_body)
+    app.register_error_handler(ValidationError, _wrong_fields)
+    app.register_error_handler(Rejected, _rejected)
+    app.register_error_handler(StoreUnavailable, _away)
+    app.register_error_handler(HTTPException, _http)
+
+
+def _answer(status: int, detail: object) -> Response:
+    response: Response = jsonify(detail=detail)
+    response.status_code = status
+    return response
+
+
+def _bad_json(error: BadJson) -> Response:
+    return _answer(422, [{"loc": ["body"], "msg": str(error), "type": error.kind}])
+
+
+def _wrong_body(error: WrongBody) -> Response:
+    return _answer(422, error.detail)
+
+
+def _wrong_fields(error: ValidationError) -> Response:
+    found = error.errors(include_url=False, include_context=False, include_input=False)
+    return _answer(422, [{"loc": ["body", *each["loc"]], "msg": each["msg"], "type": each["type"]} for each in found])
+
+
+def _rejected(error: Rejected) -> Response:
+    return _answer(422, [{"loc": ["body"], "msg": str(error), "type": "value_error"}])
+
+
+def _away(error: StoreUnavailable) -> Response:
+    response = _answer(503, str(error))
+    response.headers["Retry-After"] = _RETRY_AFTER_SECONDS
+    return response
+
+
+def _http(error: HTTPException) -> Response:
+    return _answer(error.code or 500, error.description or error.name)

@@ -1,0 +1,31 @@
+"""A partitioned log as it is read: partitions, raw records, batches."""
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class WalPartition:
+    """A partition of a topic."""
+
+    topic: str
+    number: int
+
+
+@dataclass(frozen=True, slots=True)
+class RawRecord:
+    """A record as it lies in the log."""
+
+    partition: WalPartition
+    offset: int
+    value: bytes
+    timestamp_ms: int
+
+
+@dataclass(frozen=True, slots=True)
+class WalBatch:
+    """Records of one partition, in order; `start` is the offset that was asked for, `end` the next one to ask for."""
+
+    partition: WalPartition
+    start: int
+    end: int
+    records: tuple[RawRecord, ...]
