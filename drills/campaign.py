@@ -1,0 +1,145 @@
+"""One drill from beginning to end: calm, fault, healing, quiet, evidence.
+
+The stack is handed in running and belongs to the drill alone; nobody restarts anything by hand on the way.
+"""
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TypeVar
+
+from drills import observe
+from drills.faults import SABOTAGES, Fault, StackControl
+from drills.load import Load, Shape, Target
+from drills.observe import Database
+from drills.record import Record, Sample, Window
+from drills.recorder import Message, Recorder, read_journal
+from drills.report import Timeline
+from drills.watch import Watch
+
+T = TypeVar("T")
+
+UNIVERSE = "drill"
+NAMESPACE = "wm"
+LINE_EVERY_SECONDS = 10.0
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """How long each part lasts (seconds), how much load there is, and what is sabotaged on purpose."""
+
+    calm: float = 20.0
+    fault: float = 40.0
+    after: float = 10.0
+    patience: float = 60.0
+    sabotage: str = ""
+    shape: Shape = field(default_factory=Shape)
+
+
+class Campaign:
+    """One fault against one running stack."""
+
+    def __init__(self, stack: StackControl, fault: Fault, plan: Plan, timeline: Timeline, folder: Path) -> None:
+        self._stack = stack
+        self._fault = fault
+        self._plan = plan
+        self._timeline = timeline
+        self._target = Target(stack.url("gateway"), f"drill-{int(time.time())}", UNIVERSE)
+        self._journal = folder / "journal.jsonl"
+        self._recorder = Recorder(self._journal)
+        self._load = Load(self._target, self._recorder, plan.shape)
+        self._database = Database(stack.environment["POSTGRES_DSN"], self._target.tenant)
+        self._watch = Watch(stack, fault, self._load, self._database)
+
+    def run(self) -> Record:
+        """Go through all parts; the record is complete even when promises were broken."""
+        self._load.start()
+        self._watch.start()
+        try:
+            broken_at, healed_at = self._break_and_heal()
+            drained_at = self._wait_for_quiet(healed_at)
+        finally:
+            self._load.stop()
+            self._watch.stop()
+            self._recorder.close()
+            self._undo_sabotage()
+        return self._collect(Window(broken_at, healed_at, drained_at, self._plan.patience))
+
+    def _break_and_heal(self) -> tuple[float, float]:
+        self._pass_time("calm", self._plan.calm)
+        with self._watch.lock:
+            self._fault.break_it(self._stack)
+            broken_at = time.time()
+        self._timeline.say("fault", self._fault.title)
+        self._pass_time("fault", self._plan.fault)
+        if self._plan.sabotage:
+            SABOTAGES[self._plan.sabotage][0](self._stack)
+            self._timeline.say("sabotage", self._plan.sabotage)
+        with self._watch.lock:
+            self._fault.heal(self._stack)
+            healed_at = time.time()
+        self._timeline.say("healed", f"after {healed_at - broken_at:.1f} s; the load goes on")
+        return broken_at, healed_at
+
+    def _undo_sabotage(self) -> None:
+        if self._plan.sabotage:
+            SABOTAGES[self._plan.sabotage][1](self._stack)
+
+    def _pass_time(self, part: str, seconds: float) -> None:
+        """Let the load run; a line now and then, and one when the product first shows the fault."""
+        deadline = time.monotonic() + seconds
+        while (left := deadline - time.monotonic()) > 0:
+            time.sleep(min(LINE_EVERY_SECONDS, left))
+            if self._watch.samples:
+                self._timeline.say(part, _in_words(self._watch.samples[-1]))
+
+    def _wait_for_quiet(self, healed_at: float) -> float | None:
+        """When nothing was owed any more, watched until patience ends; the load stops on the way."""
+        self._pass_time("after", self._plan.after)
+        self._load.stop()
+        self._timeline.say("quiet", f"no new messages; waiting for {self._database.owed()}")
+        while time.time() - healed_at < self._plan.patience:
+            if not self._database.owed().total:
+                self._timeline.say("drained", f"{time.time() - healed_at:.1f} s after the healing nothing is owed")
+                return time.time()
+            time.sleep(0.25)
+        self._timeline.say("drained", f"not within {self._plan.patience:.0f} s: {self._database.owed()}")
+        return None
+
+    def _collect(self, window: Window) -> Record:
+        """Read everything that exists; each store through its own door."""
+        messages = self._messages()
+        tenant, gateway = self._target.tenant, self._target.gateway
+        topic = self._stack.environment.get("MEMORY_WAL_TOPIC", "memory.wal")
+        kafka = self._stack.environment["KAFKA_BOOTSTRAP_SERVERS"]
+        read = self._reading
+        return Record(
+            messages=messages,
+            events=read("events", lambda: observe.session_events(gateway, {m.session_id for m in messages})),
+            turns=read("turns", self._database.turns),
+            brain=read("brain", lambda: observe.brain_memories(self._stack.url("brain"), tenant, NAMESPACE, UNIVERSE)),
+            wal=read("wal", lambda: observe.wal_records(kafka, topic, tenant)),
+            replica=read("replica", lambda: observe.replica_memories(gateway, tenant)),
+            dead_letters=self._database.dead_letters(),
+            samples=tuple(self._watch.samples),
+            window=window,
+        )
+
+    def _messages(self) -> tuple[Message, ...]:
+        with self._journal.open(encoding="utf-8") as lines:
+            return tuple(read_journal(lines))
+
+    def _reading(self, store: str, read: Callable[[], tuple[T, ...]]) -> tuple[T, ...]:
+        found = read()
+        self._timeline.say("read", f"{len(found)} from {store}")
+        return found
+
+
+def _in_words(sample: Sample) -> str:
+    metric = "?" if sample.metric_backlog is None else f"{sample.metric_backlog:.0f}"
+    return (
+        f"accepted {sample.accepted}, replica {sample.replica_rows}, memory_sync backlog {sample.backlog} "
+        f"(worker metric {metric}), fault {'felt' if sample.felt else 'not felt'}, "
+        f"{'shown in health' if sample.shown else 'health shows none'}"
+    )

@@ -1,0 +1,131 @@
+"""The evidence of one drill: what clients were told, what exists afterwards, and what was seen on the way.
+
+Plain data without opinions; `checker` judges it. Times are seconds since the epoch.
+"""
+
+import re
+from dataclasses import dataclass
+
+from drills.recorder import Message
+
+TERMINAL_TYPES = frozenset({"assistant.final", "assistant.error", "assistant.cancelled", "policy.denied"})
+TERMINAL_STATES = frozenset({"done", "failed", "dead", "cancelled"})
+_MARK = re.compile(r"\bm\d{6}\b")
+
+
+def mark_of(text: str) -> str:
+    """The mark that the load put into a message and the model repeats in its answer; empty where there is none."""
+    found = _MARK.search(text)
+    return found.group() if found else ""
+
+
+@dataclass(frozen=True, slots=True)
+class Event:
+    """One durable event of a session, as `GET /v1/sessions/{id}/events` shows it."""
+
+    session_id: str
+    seq: int
+    event_id: str
+    type: str
+    text: str
+    at: float
+
+
+@dataclass(frozen=True, slots=True)
+class Turn:
+    """One row of `turns`."""
+
+    event_id: str
+    session_id: str
+    seq: int
+    state: str
+    attempts: int
+
+
+@dataclass(frozen=True, slots=True)
+class Kept:
+    """One memory in a store: SomaBrain, `memory.wal` or the replica. `writes` counts effects where they are known."""
+
+    event_id: str
+    text: str
+    writes: int = 1
+    version: int = 1
+
+
+@dataclass(frozen=True, slots=True)
+class Sample:
+    """What was visible at one moment: the product's own figures, and the drill's own probe of the fault."""
+
+    at: float
+    healthy: bool
+    backlog: int | None
+    metric_backlog: float | None
+    felt: bool
+    shown: bool
+    accepted: int
+    replica_rows: int | None
+    offsets: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class Window:
+    """When the fault began, when it was healed, and when nothing was owed any more (None: never)."""
+
+    broken_at: float
+    healed_at: float
+    drained_at: float | None
+    patience_seconds: float
+
+    def before(self, moment: float) -> bool:
+        """Whether all was calm at this moment."""
+        return moment < self.broken_at
+
+    def covers(self, moment: float) -> bool:
+        """Whether the fault was there at this moment."""
+        return self.broken_at <= moment < self.healed_at
+
+
+@dataclass(frozen=True, slots=True)
+class Record:
+    """Everything that the checker judges."""
+
+    messages: tuple[Message, ...]
+    events: tuple[Event, ...]
+    turns: tuple[Turn, ...]
+    brain: tuple[Kept, ...]
+    wal: tuple[Kept, ...]
+    replica: tuple[Kept, ...]
+    dead_letters: int
+    samples: tuple[Sample, ...]
+    window: Window
+
+    @property
+    def accepted(self) -> list[Message]:
+        """The messages whose acceptance a client was told."""
+        return [message for message in self.messages if message.accepted]
+
+    @property
+    def finals(self) -> list[Event]:
+        """Every complete answer."""
+        return [event for event in self.events if event.type == "assistant.final"]
+
+    @property
+    def during(self) -> list[Sample]:
+        """The samples taken while the fault was there."""
+        return [sample for sample in self.samples if self.window.covers(sample.at)]
+
+    def sessions(self) -> dict[str, list[Event]]:
+        """The events of each session, by `seq`."""
+        grouped: dict[str, list[Event]] = {}
+        for event in sorted(self.events, key=lambda event: event.seq):
+            grouped.setdefault(event.session_id, []).append(event)
+        return grouped
+
+    def expected_memories(self) -> dict[str, str]:
+        """Id and text of every memory that must exist: accepted messages, and the answers to them."""
+        sent = {event_id: message.text for message in self.accepted for event_id in message.event_ids}
+        return sent | {event.event_id: event.text for event in self.finals}
+
+    def stores(self) -> dict[str, tuple[Kept, ...]]:
+        """The three places in which every memory must be, by the name that people know."""
+        return {"SomaBrain": self.brain, "memory.wal": self.wal, "the replica": self.replica}
