@@ -38,6 +38,11 @@ def storable(text: str) -> bool:
     return _UNSTORABLE.search(text) is None
 
 
+def replace_unstorable(text: str) -> str:
+    """The text with a replacement character for each one that Postgres cannot keep; its length stays the same."""
+    return _UNSTORABLE.sub("\ufffd", text)
+
+
 def _no_constant(name: str) -> float:
     raise ValueError(f"{name} is not a JSON value")
 

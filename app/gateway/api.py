@@ -9,6 +9,7 @@ from typing import Any, TypeVar
 
 from flask import Blueprint, Response, jsonify, request
 from pydantic import BaseModel, ConfigDict, ValidationError
+from werkzeug.exceptions import RequestEntityTooLarge
 
 from app.domain.errors import NotFound
 from app.domain.json_text import BadJson, parse_json, storable
@@ -111,10 +112,18 @@ def read_body(model: type[_M], fill: Callable[[dict[str, Any]], None] | None = N
         raise BadRequest(415, "send the body without Content-Encoding")
     if request.mimetype != "application/json":
         raise BadRequest(415, "send JSON with Content-Type: application/json")
-    value = _json(request.get_data(cache=False))
+    value = _json(_raw_body())
     if fill is not None:
         fill(value)
     return _validated(model, value, "body")
+
+
+def _raw_body() -> bytes:
+    raw = request.get_data(cache=False)
+    # A chunked body names no length: werkzeug stops reading at the limit and says nothing.
+    if request.content_length is None and len(raw) >= (request.max_content_length or len(raw) + 1):
+        raise RequestEntityTooLarge
+    return raw
 
 
 def _json(raw: bytes) -> dict[str, Any]:

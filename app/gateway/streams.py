@@ -1,6 +1,7 @@
 """A session's stream as server-sent events and as a websocket; both carry the same items and cursors."""
 
 import json
+import socket
 from collections.abc import Iterator
 from contextlib import closing
 from typing import Annotated, Any
@@ -9,7 +10,7 @@ from flask import Flask, Response, g, request
 from flask_sock import Sock
 from pydantic import Field
 
-from app.adapters.http.open_streams import STOPPING, Slot, bound_sending, client_socket
+from app.adapters.http.open_streams import STOPPING, Slot, bound_sending, client_left, client_socket
 from app.adapters.http.websocket import SOCK_SERVER_OPTIONS, SafeSocket, check_upgrade, is_upgrade
 from app.domain.errors import NotFound, Retryable, SlowReader
 from app.gateway.api import Area, Query
@@ -48,10 +49,14 @@ def follow_as_sse(session_id: str, query: StreamQuery) -> Response:
     sock = client_socket(request.environ)
     if sock is not None:
         bound_sending(sock)
-    items = follow_session(session_id, after, room().serving.stream_room)
+    items = follow_session(session_id, after, room().serving.stream_room, lambda: _is_over(sock))
     response = Response(_as_sse(items), mimetype="text/event-stream", headers={"X-Accel-Buffering": "no"})
     response.call_on_close(slot.release)
     return response
+
+
+def _is_over(sock: socket.socket | None) -> bool:
+    return STOPPING.is_set() or (sock is not None and client_left(sock))
 
 
 def _as_sse(items: Iterator[dict[str, Any]]) -> Iterator[str]:
@@ -60,8 +65,6 @@ def _as_sse(items: Iterator[dict[str, Any]]) -> Iterator[str]:
         try:
             for item in items:
                 yield _PING if item["type"] == "ping" else _event(item)
-                if STOPPING.is_set():
-                    return
         except Retryable:
             # The reader comes back by itself and resumes from its last id.
             return
@@ -99,7 +102,7 @@ def serve_websockets(app: Flask, allowed_origins: set[str]) -> None:
 
 
 def _speak(ws: SafeSocket, session_id: str, after: str) -> None:
-    with closing(follow_session(session_id, after, room().serving.stream_room)) as items:
+    with closing(follow_session(session_id, after, room().serving.stream_room, lambda: not ws.open)) as items:
         try:
             for item in items:
                 if not ws.open:

@@ -19,7 +19,7 @@ from app.domain.ports import Broadcast, Clock, Doorbell, HealthNotes, Model, Tur
 from app.domain.stream import Delta
 from app.routing import TaskName
 
-MAX_MODEL_FAILURES = 3
+MAX_MODEL_FAILURES = 5
 PARTIAL_SECONDS = 0.2
 _HISTORY_LINES = 200
 _END_ATTEMPTS = 30

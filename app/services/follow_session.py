@@ -5,7 +5,7 @@ the durable store is read again, so that no reader can miss or see twice anythin
 """
 
 from collections import deque
-from collections.abc import Generator, Iterator, Mapping
+from collections.abc import Callable, Generator, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
@@ -19,6 +19,7 @@ PING_SECONDS = 15.0
 _POLL_SECONDS = 0.5
 _EXPECTANT_SECONDS = 2.0
 _CATCH_UP_SECONDS = 0.1
+_LOOK_UP_SECONDS = 1.0
 _PAGE = 200
 _HELD_DELTAS = 500
 _MEMORY_ORDER = ("accepted", "remembered", "replicated", "refused")
@@ -33,13 +34,15 @@ class StreamRoom:
     clock: Clock
 
 
-def follow_session(session_id: str, after: str, room: StreamRoom) -> Generator[dict[str, Any], None, None]:
-    """Items from the cursor `after` on, without end, with a `ping` in every 15 s of silence."""
-    with room.feed.attach(session_id) as line:
+def follow_session(
+    session_id: str, after: str, room: StreamRoom, left: Callable[[], bool] = lambda: False
+) -> Generator[dict[str, Any], None, None]:
+    """Items from the cursor `after` on, with a `ping` in every 15 s of silence, until `left` says that nobody reads."""
+    with room.feed.attach(session_id) as line, suppress(_ReaderLeft):
         cursor, known = _place(session_id, after, room)
         if not known:
             yield live_item(session_id, EventType.STREAM_RESET, "", {}, room.clock.now())
-        yield from _Follower(session_id, cursor, room, line).items()
+        yield from _Follower(session_id, cursor, room, line, left).items()
 
 
 def _place(session_id: str, after: str, room: StreamRoom) -> tuple[Cursor, bool]:
@@ -50,10 +53,17 @@ def _place(session_id: str, after: str, room: StreamRoom) -> tuple[Cursor, bool]
     return (cursor, True) if cursor.seq <= room.store.head(session_id) else (Cursor(), False)
 
 
+class _ReaderLeft(Exception):
+    """Nobody reads this stream any more."""
+
+
 class _Follower:
     """One reader's state: its merge, the deltas that came too early, when it last spoke and last looked."""
 
-    def __init__(self, session_id: str, cursor: Cursor, room: StreamRoom, line: LiveLine) -> None:
+    def __init__(
+        self, session_id: str, cursor: Cursor, room: StreamRoom, line: LiveLine, left: Callable[[], bool]
+    ) -> None:
+        self._left = left
         self._session_id = session_id
         self._room = room
         self._line = line
@@ -69,13 +79,24 @@ class _Follower:
         self._owed = self._is_owed()
         yield from self._catch_up()
         while True:
-            item = self._line.next(self._patience())
+            item = self._listen(self._patience())
             for out in self._digest(item):
                 self._spoke_at = self._room.clock.monotonic()
                 yield out
             if self._room.clock.monotonic() - self._spoke_at >= PING_SECONDS - _POLL_SECONDS:
                 self._spoke_at = self._room.clock.monotonic()
                 yield {"type": "ping"}
+
+    def _listen(self, patience: float) -> dict[str, Any] | None:
+        """The next live item within so many seconds; every second a look whether somebody still reads."""
+        while patience > 0:
+            item = self._line.next(min(patience, _LOOK_UP_SECONDS))
+            if item is not None:
+                return item
+            if self._left():
+                raise _ReaderLeft
+            patience -= _LOOK_UP_SECONDS
+        return None
 
     def _is_owed(self) -> bool:
         """Whether the last thing this reader saw was not the end of a turn."""

@@ -3,23 +3,27 @@
 The client's own retries are off: a turn is retried by its row, in one place.
 """
 
-import socket
+import re
 import threading
-import time
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from typing import Any
 
 import httpx2
 from openai import APIConnectionError, APIError, APIStatusError, APITimeoutError, OpenAI, Stream
 
+from app.adapters.http.deadline import Deadline
 from app.domain.conversation import Answer, Usage, Utterance
 from app.domain.errors import ModelRefused, ModelUnavailable
+from app.domain.json_text import replace_unstorable
 from app.domain.ports import Piece
 from app.settings import Settings
 
+LONGEST_ANSWER = 200_000
+_LONGEST_PAUSE_SECONDS = 300.0
 _REFUSED = {400, 401, 403, 404, 405, 413, 422}
+# What reading an answer of the wrong shape raises: the client does not check what it was sent.
+_NOT_AN_ANSWER = (APIError, httpx2.HTTPError, ValueError, TypeError, AttributeError, LookupError)
 
 
 @dataclass
@@ -38,23 +42,21 @@ class OpenAIModel:
         self._settings = settings
         self._client: OpenAI | None = None
         self._name = settings.llm_model
+        self._calls = threading.local()
 
     def stream(self, lines: Sequence[Utterance], traceparent: str | None) -> Iterator[Piece]:
         """Pieces as they come; the last one carries the whole answer."""
-        deadline = time.monotonic() + self._settings.llm_timeout_seconds
-        try:
-            with self._open(lines, traceparent) as chunks, _cut_off_at(deadline, chunks):
-                yield from self._read(chunks, deadline)
-        except APIStatusError as error:
-            raise _status(error) from error
-        except APITimeoutError as error:
-            raise ModelUnavailable("The model did not answer in time.") from error
-        except APIConnectionError as error:
-            raise ModelUnavailable("The model's endpoint could not be reached.") from error
-        except (APIError, httpx2.HTTPError, ValueError) as error:
-            raise ModelUnavailable("The model's endpoint sent something that is not an answer.") from error
+        with Deadline(self._settings.llm_timeout_seconds) as deadline:
+            try:
+                with self._open(lines, traceparent, deadline) as chunks:
+                    yield from self._read(chunks)
+            except (ModelUnavailable, *_NOT_AN_ANSWER) as error:
+                if deadline.is_over:
+                    raise ModelUnavailable("The model took too long and was cut off.") from error
+                raise _translated(error) from error
 
-    def _open(self, lines: Sequence[Utterance], traceparent: str | None) -> Stream[Any]:
+    def _open(self, lines: Sequence[Utterance], traceparent: str | None, deadline: Deadline) -> Stream[Any]:
+        self._calls.deadline = deadline
         client = self._connected()
         messages: Any = [{"role": line.role, "content": line.content} for line in lines]
         stream: Stream[Any] = client.chat.completions.create(
@@ -68,12 +70,12 @@ class OpenAIModel:
         )
         return stream
 
-    def _read(self, chunks: Stream[Any], deadline: float) -> Iterator[Piece]:
+    def _read(self, chunks: Stream[Any]) -> Iterator[Piece]:
         heard = _Heard()
         for chunk in chunks:
-            if time.monotonic() > deadline:
-                raise ModelUnavailable("The model took too long and was cut off.")
             text = _absorb(chunk, heard)
+            if len(heard.text) > LONGEST_ANSWER:
+                raise ModelUnavailable("The model's answer is too long to be kept.")
             if text:
                 yield Piece(text)
         if not heard.finished:
@@ -91,48 +93,55 @@ class OpenAIModel:
                 api_key=settings.llm_api_key.get_secret_value() or "none",
                 max_retries=0,
                 timeout=httpx2.Timeout(settings.llm_idle_seconds, connect=3.0),
-                http_client=httpx2.Client(trust_env=False, follow_redirects=False),
+                http_client=httpx2.Client(
+                    trust_env=False,
+                    follow_redirects=False,
+                    # Every call has a connection of its own: only one that is seen opening can be cut off in time.
+                    limits=httpx2.Limits(max_keepalive_connections=0),
+                    event_hooks={"request": [self._watch]},
+                ),
             )
         return self._client
+
+    def _watch(self, request: httpx2.Request) -> None:
+        request.extensions["trace"] = self._calls.deadline.watch
 
     def _model_name(self, client: OpenAI) -> str:
         if not self._name:
             models = client.models.list().data
             if not models:
                 raise ModelRefused("The model's endpoint lists no model; set LLM_MODEL.")
-            self._name = models[0].id
+            self._name = str(models[0].id)
         return self._name
 
 
-@contextmanager
-def _cut_off_at(deadline: float, chunks: Stream[Any]) -> Iterator[None]:
-    """End the connection at the deadline: a server that only drips would never trip a timeout of single reads."""
-    connection = chunks.response.extensions["network_stream"].get_extra_info("socket")
-    timer = threading.Timer(max(deadline - time.monotonic(), 0), _shut, [connection])
-    timer.daemon = True
-    timer.start()
-    try:
-        yield
-    finally:
-        timer.cancel()
-
-
-def _shut(connection: socket.socket) -> None:
-    with suppress(OSError):
-        connection.shutdown(socket.SHUT_RDWR)
-
-
 def _absorb(chunk: Any, heard: _Heard) -> str:
+    """The new text in a chunk; one that is no chunk raises one of `_NOT_AN_ANSWER`."""
     usage = getattr(chunk, "usage", None)
     if usage is not None:
-        heard.usage = Usage(usage.prompt_tokens or 0, usage.completion_tokens or 0)
+        heard.usage = Usage(int(usage.prompt_tokens or 0), int(usage.completion_tokens or 0))
     if not getattr(chunk, "choices", None):
         return ""
     choice = chunk.choices[0]
     heard.finished = heard.finished or choice.finish_reason is not None
-    text = (choice.delta.content if choice.delta else None) or ""
+    text = replace_unstorable((choice.delta.content if choice.delta else None) or "")
     heard.text += text
     return text
+
+
+def _translated(error: Exception) -> Exception:
+    match error:
+        case ModelUnavailable():
+            return error
+        case APIStatusError():
+            return _status(error)
+        case APITimeoutError():
+            return ModelUnavailable("The model did not answer in time.")
+        case APIConnectionError():
+            return ModelUnavailable("The model's endpoint could not be reached.")
+        case httpx2.TimeoutException():
+            return ModelUnavailable("The model fell silent in the middle of its answer.")
+    return ModelUnavailable("The model's endpoint sent something that is not an answer.")
 
 
 def _status(error: APIStatusError) -> Exception:
@@ -141,5 +150,5 @@ def _status(error: APIStatusError) -> Exception:
     if error.status_code in _REFUSED:
         return ModelRefused(f"The model's endpoint refused the request ({error.status_code}); check LLM_MODEL.")
     after = error.response.headers.get("Retry-After", "")
-    seconds = float(after) if after.isdigit() else None
+    seconds = min(float(after), _LONGEST_PAUSE_SECONDS) if re.fullmatch("[0-9]+", after) else None
     return ModelUnavailable(f"The model's endpoint answered {error.status_code}.", seconds)

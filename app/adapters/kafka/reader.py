@@ -42,7 +42,8 @@ class KafkaWalReader:
         except (KafkaError, OSError) as error:
             self.close()
             raise WalUnavailable(f"memory.wal cannot be read: {type(error).__name__}") from error
-        return [self._batch(partition, records) for partition, records in found.items() if partition not in strangers]
+        ours = self._expected.keys() - strangers
+        return [self._batch(partition, records) for partition, records in found.items() if partition in ours]
 
     def _connected(self) -> KafkaConsumer:
         if self._consumer is None:

@@ -14,6 +14,8 @@ from app.domain.memory import WalRecord
 from app.domain.ports import Sent
 
 _BATCH_SECONDS = 6.0
+# Below what a broker takes by default (message.max.bytes, 1,048,588): one that it refuses fails its neighbours too.
+LONGEST_RECORD_BYTES = 1_000_000
 _HOPELESS = (MessageSizeTooLargeError, InvalidTopicError)
 
 
@@ -31,7 +33,26 @@ class KafkaWalWriter:
             outcomes = self._publish(records)
             if any(isinstance(outcome, WalUnavailable) for outcome in outcomes):
                 self._drop_producer()
+            elif len(records) > 1 and any(isinstance(outcome, Rejected) for outcome in outcomes):
+                self._drop_producer()
+                return self._singly(records, outcomes)
             return outcomes
+
+    def _singly(self, records: Sequence[WalRecord], outcomes: list[Sent | Exception]) -> list[Sent | Exception]:
+        """Ask again for what was refused, each alone: a refusal ends the whole batch, innocent records with it."""
+        final: list[Sent | Exception] = []
+        away: WalUnavailable | None = None
+        for record, outcome in zip(records, outcomes, strict=True):
+            answer = (away or self._alone(record)) if isinstance(outcome, Rejected) else outcome
+            away = answer if isinstance(answer, WalUnavailable) else away
+            final.append(answer)
+        return final
+
+    def _alone(self, record: WalRecord) -> Sent | Exception:
+        outcome = self._publish([record])[0]
+        if not isinstance(outcome, Sent):
+            self._drop_producer()
+        return outcome
 
     def _publish(self, records: Sequence[WalRecord]) -> list[Sent | Exception]:
         try:
@@ -52,7 +73,7 @@ class KafkaWalWriter:
                 max_block_ms=1500,
                 request_timeout_ms=3000,
                 delivery_timeout_ms=5000,
-                max_request_size=4_194_304,
+                max_request_size=LONGEST_RECORD_BYTES,
             )
         return self._producer
 

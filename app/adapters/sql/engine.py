@@ -23,6 +23,9 @@ _SESSION_OPTIONS = " ".join(
     }.items()
 )
 
+_KEPT_CONNECTIONS = 4
+"""How many connections an idle process keeps; what a burst needed beyond that is closed after it."""
+
 
 def create_engine(dsn: str, pool_size: int = 10, application_name: str = "soma") -> Engine:
     """A lazy pool of at most `pool_size` connections; waiting for one, or for a dead host, ends within 2-3 s."""
@@ -34,8 +37,8 @@ def create_engine(dsn: str, pool_size: int = 10, application_name: str = "soma")
         ) from None
     return sqlalchemy_engine(
         url,
-        pool_size=pool_size,
-        max_overflow=0,
+        pool_size=min(pool_size, _KEPT_CONNECTIONS),
+        max_overflow=max(pool_size - _KEPT_CONNECTIONS, 0),
         pool_timeout=2,
         pool_pre_ping=True,
         pool_recycle=1800,

@@ -1,0 +1,40 @@
+// Keeps the newest words in sight for those who are at the end, and leaves everybody else where they are; a page
+// without words begins at its top.
+const NEAR_PX = 64;
+
+export class Follow {
+  constructor(scroller, jump) {
+    this.scroller = scroller;
+    this.jump = jump;
+    this.following = true;
+    this.seenTop = 0;
+    scroller.addEventListener("scroll", () => this.#look(), { passive: true });
+    jump.addEventListener("click", () => this.toEnd());
+    new ResizeObserver(() => this.grown()).observe(scroller);
+  }
+
+  // Only a move upwards is a person's wish to stay; being far from the end may just mean that much was added.
+  #look() {
+    const { scrollTop, scrollHeight, clientHeight } = this.scroller;
+    if (scrollHeight - scrollTop - clientHeight < NEAR_PX) this.following = true;
+    else if (scrollTop < this.seenTop) this.following = false;
+    this.seenTop = scrollTop;
+    this.jump.hidden = this.following;
+  }
+
+  // Something was added; at most one look per frame, however fast it comes.
+  grown() {
+    this.frame ??= requestAnimationFrame(() => {
+      this.frame = undefined;
+      if (!this.scroller.querySelector(".turn")) this.scroller.scrollTop = 0;
+      else if (this.following) this.scroller.scrollTop = this.scroller.scrollHeight;
+      else this.#look();
+    });
+  }
+
+  toEnd() {
+    this.following = true;
+    this.jump.hidden = true;
+    this.grown();
+  }
+}
