@@ -1,0 +1,78 @@
+# Everything a person or a machine does with this project. Bare `make` prints the list.
+.DEFAULT_GOAL := help
+.PHONY: help run status logs stop test test-unit lint format types imports drill-outage bench bench-start lock clean \
+	install install-test
+
+PORT_OFFSET ?= 0
+export PORT_OFFSET
+PYTHON ?= $(shell for python in python3 python3.13 python3.12 python3.11 python3.14; do \
+	$$python -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && { echo $$python; break; }; done)
+BIN := .venv/bin
+
+help: ## this list
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+run: install ## install what is missing, start everything, stay in the foreground (PORT_OFFSET=1000: beside another)
+	@exec $(BIN)/python -m devstack run --end-with-parent
+
+status: install ## every process of the running stack
+	@$(BIN)/python -m devstack status
+
+logs: install ## follow the log of one process: make logs NAME=gateway
+	@$(BIN)/python -m devstack logs --follow $(or $(NAME),gateway)
+
+stop: install ## end the running stack
+	@$(BIN)/python -m devstack stop
+
+test: install-test ## everything that proves the system: lint, types, imports, all tests on real servers and a browser
+	@$(BIN)/ruff check .
+	@$(BIN)/ruff format --check .
+	@$(BIN)/mypy
+	@$(BIN)/lint-imports
+	@$(BIN)/python -m pytest
+
+test-unit: install-test ## the tests that need no server
+	@$(BIN)/python -m pytest tests/unit tests/architecture -m "not servers and not browser"
+
+lint: install-test ## ruff: rules and format
+	@$(BIN)/ruff check .
+	@$(BIN)/ruff format --check .
+
+format: install-test ## put the code into its format
+	@$(BIN)/ruff check --fix .
+	@$(BIN)/ruff format .
+
+types: install-test ## mypy, strict
+	@$(BIN)/mypy
+
+imports: install-test ## who may import whom
+	@$(BIN)/lint-imports
+
+drill-outage: install-test ## pull the memory service out of a stack of its own, and prove that nothing is lost
+	@$(BIN)/python -m drills outage
+
+bench: bench-start ## every benchmark
+
+bench-start: install ## seconds to start, memory and processor of the idle stack
+	@$(BIN)/python -m bench.start
+
+LOCK := $(BIN)/uv pip compile --quiet setup.cfg --override overrides.txt --generate-hashes --python-version 3.11 \
+	--universal --no-header --no-annotate
+lock: install-test ## write the lock files anew from setup.cfg
+	@$(LOCK) --extra stack -o requirements.lock
+	@$(LOCK) --extra stack --extra test -c requirements.lock -o requirements-test.lock
+	@$(LOCK) -c requirements.lock -o requirements-runtime.lock
+	@echo "uv==$$($(BIN)/uv --version | cut -d ' ' -f 2)" | $(BIN)/uv pip compile --quiet --universal --generate-hashes \
+		--no-header --no-annotate - -o requirements-uv.lock
+
+clean: ## remove what was built and cached; the data in var/ stays
+	@rm -rf .venv .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis .coverage *.egg-info
+	@find . -name __pycache__ -type d -not -path './var/*' -prune -exec rm -rf {} +
+
+install:
+	@test -n "$(PYTHON)" || { echo "make: Python 3.11 or newer is needed and was not found; install it, or name it: make PYTHON=/path/to/python3" >&2; exit 1; }
+	@$(PYTHON) devstack/bootstrap.py run
+
+install-test:
+	@test -n "$(PYTHON)" || { echo "make: Python 3.11 or newer is needed and was not found; install it, or name it: make PYTHON=/path/to/python3" >&2; exit 1; }
+	@$(PYTHON) devstack/bootstrap.py test

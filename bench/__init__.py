@@ -1,0 +1,1 @@
+"""Benchmarks: what the documents claim about speed and size, measured."""
