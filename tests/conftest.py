@@ -49,3 +49,10 @@ def engine(settings: Settings) -> Iterator[Engine]:
     made = create_engine(settings.postgres_dsn.get_secret_value(), 20, "test")
     yield made
     made.dispose()
+
+
+@pytest.fixture(scope="session")
+def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
+    """The whole system as `make run` starts it, with the built-in model, on free ports."""
+    with Stack(tmp_path_factory.mktemp("stack"), None) as running:
+        yield running

@@ -1,0 +1,253 @@
+"""The truth, twice: in memory and in Postgres, behind the same handles, so that one suite can judge both."""
+
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+from sqlalchemy import Engine, text
+
+from app.adapters.sql.engine import create_engine
+from app.adapters.sql.inbox import MemoryDefaults, SqlInbox
+from app.adapters.sql.outboxes import SqlMemoryOutbox, SqlMessageOutbox
+from app.adapters.sql.presence import Presence
+from app.adapters.sql.rows import owe_records
+from app.adapters.sql.stream_store import SqlStreamStore
+from app.adapters.sql.turns import SqlTurns
+from app.adapters.sql.upkeep import SqlUpkeep
+from app.domain.memory import WalRecord
+from app.domain.ports import Inbox, MemoryOutbox, MessageOutbox, Sent, StreamStore, Turns
+from app.services.sweep import SweptTurns
+from tests.builders import an_id
+from tests.conftest import eventually
+from tests.fakes import InMemoryStore
+
+TOPIC = "memory.wal"
+
+
+class AllTurns(Turns, SweptTurns, Protocol):
+    """The turns as a worker and as the sweep see them."""
+
+
+@dataclass
+class Process:
+    """One worker process's view on the store."""
+
+    owner: str
+    turns: AllTurns
+    memories: MemoryOutbox
+    records: MessageOutbox
+    presence: Any
+
+    def appear(self) -> "Process":
+        """Begin to be alive; returns once everybody can see it."""
+        self.presence.start()
+        return self
+
+    def die(self) -> None:
+        """Be gone, with everything still in hand."""
+        self.presence.stop()
+
+
+@dataclass(frozen=True)
+class RowState:
+    """How far an owed row is."""
+
+    state: str
+    attempts: int
+    last_error: str | None
+
+
+class StoreRig(ABC):
+    """What a suite may do to a store beside using its ports."""
+
+    inbox: Inbox
+    stream: StreamStore
+
+    @abstractmethod
+    def process(self, lease_seconds: float = 30.0) -> Process: ...
+
+    @abstractmethod
+    def pass_time(self, seconds: float) -> None:
+        """Make every owed row so much older."""
+
+    @abstractmethod
+    def sweep(self) -> dict[str, int]: ...
+
+    @abstractmethod
+    def row(self, kind: str, key: str) -> RowState: ...
+
+    @abstractmethod
+    def owe(self, records: Sequence[WalRecord]) -> None: ...
+
+    @abstractmethod
+    def records_of(self, topic: str, dedupe_key: str) -> list[tuple[str, dict[str, Any], Sent | None]]: ...
+
+    @abstractmethod
+    def change_session(self, session_id: str, paused: bool) -> None: ...
+
+    @abstractmethod
+    def ask_to_cancel(self, event_id: str) -> None: ...
+
+    @abstractmethod
+    def replicate(self, event_id: str) -> None: ...
+
+    def types(self, session_id: str) -> list[str]:
+        """The kinds of a session's durable events, in order."""
+        return [event["type"] for event in self.stream.events_after(session_id, 0, 1000)]
+
+
+class MemoryRig(StoreRig):
+    """The fake."""
+
+    def __init__(self) -> None:
+        self.store = InMemoryStore()
+        self.inbox = self.store.inbox()
+        self.stream = self.store.stream_store()
+
+    def process(self, lease_seconds: float = 30.0) -> Process:
+        presence = self.store.presence(an_id("p-"))
+        owner = presence.owner
+        return Process(
+            owner,
+            self.store.turns(presence, lease_seconds),
+            self.store.memory_outbox(owner, lease_seconds),
+            self.store.message_outbox(owner, lease_seconds),
+            presence,
+        )
+
+    def pass_time(self, seconds: float) -> None:
+        self.store.clock.advance(seconds)
+
+    def sweep(self) -> dict[str, int]:
+        return self.store.end_leases_of_the_dead()
+
+    def row(self, kind: str, key: str) -> RowState:
+        tables: dict[str, Any] = {
+            "turn": self.store.turn_rows, "memory": self.store.memory_rows, "record": self.store.record_rows,
+        }  # fmt: skip
+        row = tables[kind].rows[key]
+        return RowState(row.state, row.attempts, row.last_error)
+
+    def owe(self, records: Sequence[WalRecord]) -> None:
+        self.store.owe_records(records)
+
+    def records_of(self, topic: str, dedupe_key: str) -> list[tuple[str, dict[str, Any], Sent | None]]:
+        return [
+            (row.state, dict(row.thing.record.payload), row.thing.sent)
+            for row in self.store.record_rows.rows.values()
+            if (row.thing.record.topic, row.thing.record.dedupe_key) == (topic, dedupe_key)
+        ]
+
+    def change_session(self, session_id: str, paused: bool) -> None:
+        self.store.sessions[session_id].paused = paused
+
+    def ask_to_cancel(self, event_id: str) -> None:
+        self.store.turn_rows.rows[event_id].thing.cancel_requested = True
+
+    def replicate(self, event_id: str) -> None:
+        self.store.replicated.add(event_id)
+
+
+_TABLES = {
+    "turn": ("turns", "event_id", "'queued', 'running'"),
+    "memory": ("memory_write_outbox", "event_id", "'pending'"),
+    "record": ("message_outbox", "id", "'pending'"),
+}
+
+
+class PostgresRig(StoreRig):
+    """The real one. Rows that earlier tests left owed are set aside first, so that a claim finds only ours."""
+
+    def __init__(self, engine: Engine) -> None:
+        self._engine = engine
+        self._presences: list[Presence] = []
+        self.inbox = SqlInbox(engine, MemoryDefaults("", "wm"))
+        self.stream = SqlStreamStore(engine)
+        for table, _, owed in _TABLES.values():
+            ended = "failed" if table == "turns" else "dead"
+            free = "lease_owner = NULL, lease_until = NULL"
+            self._sql(f"UPDATE {table} SET state = '{ended}', {free} WHERE state IN ({owed})")
+
+    def process(self, lease_seconds: float = 30.0) -> Process:
+        dsn = self._engine.url.render_as_string(hide_password=False)
+        presence = _Awaited(create_engine(dsn, 2, "test presence"), "contract", lease_seconds)
+        self._presences.append(presence)
+        return Process(
+            presence.owner,
+            SqlTurns(self._engine, presence, lease_seconds),
+            SqlMemoryOutbox(self._engine, presence.owner, lease_seconds, TOPIC),
+            SqlMessageOutbox(self._engine, presence.owner, lease_seconds),
+            presence,
+        )
+
+    def close(self) -> None:
+        for presence in self._presences:
+            presence.stop()
+
+    def pass_time(self, seconds: float) -> None:
+        for table, _, owed in _TABLES.values():
+            self._sql(
+                f"UPDATE {table} SET run_at = run_at - make_interval(secs => :seconds),"
+                f" lease_until = lease_until - make_interval(secs => :seconds) WHERE state IN ({owed})",
+                seconds=seconds,
+            )
+
+    def sweep(self) -> dict[str, int]:
+        return {"turn": 0, "memory": 0, "record": 0, **SqlUpkeep(self._engine).end_leases_of_the_dead()}
+
+    def row(self, kind: str, key: str) -> RowState:
+        table, column, _ = _TABLES[kind]
+        sql = f"SELECT state, attempts, last_error FROM {table} WHERE {column}::text = :key"
+        return RowState(*self._sql(sql, key=key)[0])
+
+    def owe(self, records: Sequence[WalRecord]) -> None:
+        with self._engine.begin() as connection:
+            owe_records(connection, list(records))
+
+    def records_of(self, topic: str, dedupe_key: str) -> list[tuple[str, dict[str, Any], Sent | None]]:
+        rows = self._sql(
+            "SELECT state, payload, sent_partition, sent_offset FROM message_outbox"
+            " WHERE topic = :topic AND dedupe_key = :dedupe_key",
+            topic=topic, dedupe_key=dedupe_key,
+        )  # fmt: skip
+        return [(row[0], row[1], None if row[2] is None else Sent(row[2], row[3])) for row in rows]
+
+    def change_session(self, session_id: str, paused: bool) -> None:
+        self._sql("UPDATE sessions SET paused = :paused WHERE session_id = :id", paused=paused, id=session_id)
+
+    def ask_to_cancel(self, event_id: str) -> None:
+        self._sql("UPDATE turns SET cancel_requested = true WHERE event_id = :id", id=event_id)
+
+    def replicate(self, event_id: str) -> None:
+        self._sql(
+            "INSERT INTO memory_replica (event_id, tenant, wal_timestamp, version, body_digest)"
+            " VALUES (:id, 't1', 1, 1, '')",
+            id=event_id,
+        )
+
+    def _sql(self, statement: str, **values: Any) -> list[Any]:
+        with self._engine.begin() as connection:
+            result = connection.execute(text(statement), values)
+            return list(result.all()) if result.returns_rows else []
+
+
+class _Awaited(Presence):
+    """A presence whose `start` returns once its lock is held: the heartbeat writes its row after that."""
+
+    def __init__(self, engine: Engine, name: str, lease_seconds: float) -> None:
+        super().__init__(engine, name, lease_seconds)
+        self._own_engine = engine
+
+    def start(self) -> None:
+        super().start()
+        eventually(self._is_seen)
+
+    def stop(self) -> None:
+        super().stop()
+        self._own_engine.dispose()
+
+    def _is_seen(self) -> bool:
+        with self._own_engine.connect() as connection:
+            found = connection.execute(text("SELECT 1 FROM processes WHERE owner = :owner"), {"owner": self.owner})
+            return found.scalar() is not None

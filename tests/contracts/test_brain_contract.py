@@ -1,0 +1,216 @@
+"""What every `Brain` promises: the built-in service behind our client, other versions behind it, and the fake."""
+
+import hashlib
+import json
+import struct
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
+from typing import Any
+
+import pytest
+import requests
+
+from app.adapters.http.brain import HttpBrain
+from app.domain.errors import BrainUnavailable, MemoryRefused
+from app.domain.memory import Place
+from app.domain.ports import Brain
+from app.settings import read
+from tests.contracts.brain_rig import ServedBrain, a_memory, brain_database
+from tests.contracts.scripted_brain import ScriptedBrain, drop_at_once
+from tests.fakes import InMemoryBrain
+
+Items = dict[tuple[str, str, str, str], tuple[dict[str, Any], int]]
+
+
+@dataclass
+class Rig:
+    """A brain, what it keeps by (tenant, namespace, universe, key) with the number of writes, and its switch."""
+
+    brain: Brain
+    items: Callable[[], Items]
+    switch: Callable[[bool], None]
+
+
+@pytest.fixture(scope="module")
+def served(servers: Any) -> Iterator[ServedBrain]:
+    with brain_database(servers.environment["POSTGRES_DSN"]) as dsn:
+        brain = ServedBrain(dsn)
+        yield brain
+        brain.close()
+
+
+def built_in(request: pytest.FixtureRequest) -> Iterator[Rig]:
+    served: ServedBrain = request.getfixturevalue("served")
+    tenant = f"t-{request.node.name}"[:100]
+    on = True
+
+    def switch(wanted: bool) -> None:
+        nonlocal on
+        if wanted != on:
+            (served.start if wanted else served.stop)()
+        on = wanted
+
+    def items() -> Items:
+        found: Items = {}
+        for each in (tenant, f"other-{tenant}"):
+            page = requests.get(f"{served.url}/memory/items", params={"tenant": each}, timeout=5).json()
+            for item in page["items"]:
+                address = (each.replace(tenant, "t1"), item["namespace"], item["universe"], item["key"])
+                found[address] = (item["value"], item["writes"])
+        return found
+
+    client = HttpBrain.from_settings(read({"SOMA_BASE_URL": served.url}))
+    yield Rig(_InTenant(client, tenant), items, switch)
+    switch(True)
+
+
+class _InTenant:
+    """A brain whose tenants `t1` and `other-t1` are this test's own, because the service is shared by a module."""
+
+    def __init__(self, brain: HttpBrain, tenant: str) -> None:
+        self._brain, self._tenant = brain, tenant
+        self.healthy, self.close_breaker = brain.healthy, brain.close_breaker
+
+    @property
+    def breaker_open(self) -> bool:
+        return self._brain.breaker_open
+
+    def remember(self, memory: Any) -> Any:
+        tenant = memory.place.tenant.replace("t1", self._tenant)
+        return self._brain.remember(replace(memory, place=replace(memory.place, tenant=tenant)))
+
+
+def scripted(dialect: str, prefix: str = "") -> Callable[[pytest.FixtureRequest], Iterator[Rig]]:
+    def build(_request: pytest.FixtureRequest) -> Iterator[Rig]:
+        server = ScriptedBrain(prefix=prefix, dialect=dialect)
+
+        def switch(wanted: bool) -> None:
+            server.always = None if wanted else drop_at_once
+
+        client = HttpBrain.from_settings(read({"SOMA_BASE_URL": server.url, "SOMA_API_PREFIX": prefix}))
+        yield Rig(client, lambda: {at: (value, server.writes[at]) for at, value in server.kept.items()}, switch)
+        server.close()
+
+    return build
+
+
+def fake(_request: pytest.FixtureRequest) -> Iterator[Rig]:
+    brain = InMemoryBrain()
+
+    def switch(wanted: bool) -> None:
+        brain.down = not wanted
+
+    def items() -> Items:
+        return {
+            (place.tenant, place.namespace, place.universe or "real", key): (kept.value, kept.writes)
+            for (place, key), kept in brain.kept.items()
+        }
+
+    yield Rig(brain, items, switch)
+
+
+BRAINS = {
+    "built_in": built_in,
+    "newest": scripted("newest"),
+    "under_api": scripted("newest", "/api"),
+    "without_later_fields": scripted("without the later fields"),
+    "success": scripted("success"),
+    "fake": fake,
+}
+
+
+@pytest.fixture(params=BRAINS)
+def rig(request: pytest.FixtureRequest) -> Iterator[Rig]:
+    yield from BRAINS[request.param](request)
+
+
+def test_a_memory_is_kept_with_its_key_its_universe_and_its_payload(rig: Rig) -> None:
+    memory = a_memory("m-1", content="ünïcode \U0001f600", attachments=["a-1"], number=1e-7)
+    rig.brain.remember(memory)
+    expected = {**memory.payload, "idempotency_key": memory.idempotency_key, "universe": "u-1"}
+    assert rig.items() == {("t1", "wm", "u-1", "m-1"): (expected, 1)}
+
+
+def test_the_receipt_holds_the_coordinate_of_universe_and_key(rig: Rig) -> None:
+    receipt = rig.brain.remember(a_memory("m-1"))
+    numbers = struct.unpack(">III", hashlib.blake2b(b"u-1::m-1", digest_size=12).digest())
+    assert receipt.coordinate == tuple(2 * u / 2**32 - 1 for u in numbers)
+    assert receipt.kept
+    assert receipt.request_id
+
+
+def test_a_repeat_is_one_memory_written_once(rig: Rig) -> None:
+    memory = a_memory("m-1")
+    first, second = rig.brain.remember(memory), rig.brain.remember(memory)
+    assert first.coordinate == second.coordinate
+    assert [writes for _, writes in rig.items().values()] == [1]
+
+
+def test_a_changed_memory_replaces_the_earlier_one(rig: Rig) -> None:
+    memory = a_memory("m-1", content="before")
+    rig.brain.remember(memory)
+    rig.brain.remember(replace(memory, payload={**memory.payload, "content": "after"}))
+    assert [(value["content"], writes) for value, writes in rig.items().values()] == [("after", 2)]
+
+
+def test_tenants_namespaces_and_universes_do_not_meet(rig: Rig) -> None:
+    places = [
+        Place("t1", "wm", "u-1"),
+        Place("t1", "wm", "u-2"),
+        Place("t1", "wm", ""),
+        Place("t1", "notes", "u-1"),
+        Place("other-t1", "wm", "u-1"),
+    ]
+    for place in places:
+        rig.brain.remember(a_memory("m-1", place, content=repr(place)))
+    expected = {(p.tenant, p.namespace, p.universe or "real", "m-1"): repr(p) for p in places}
+    assert {address: value["content"] for address, (value, _) in rig.items().items()} == expected
+
+
+@pytest.mark.parametrize("text", ["\x00", "a\x00b"], ids=["nul", "nul within"])
+def test_a_text_that_cannot_be_stored_is_refused_for_good(rig: Rig, text: str) -> None:
+    with pytest.raises(MemoryRefused):
+        rig.brain.remember(a_memory(content=text))
+    assert rig.items() == {}
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf"), "\ud800"], ids=["nan", "infinity", "half a pair"])
+def test_what_is_not_json_is_refused_for_good(rig: Rig, value: object) -> None:
+    with pytest.raises(MemoryRefused):
+        rig.brain.remember(a_memory(extra=value))
+    assert rig.items() == {}
+
+
+def test_a_payload_nested_too_deeply_is_refused_for_good(rig: Rig) -> None:
+    deep: object = json.loads("[" * 80 + "]" * 80)
+    with pytest.raises(MemoryRefused):
+        rig.brain.remember(a_memory(extra=deep))
+
+
+def test_a_brain_that_is_away_is_unavailable_and_takes_up_again(rig: Rig) -> None:
+    memory = a_memory("m-1")
+    assert rig.brain.healthy()
+    rig.switch(False)
+    assert not rig.brain.healthy()
+    with pytest.raises(BrainUnavailable):
+        rig.brain.remember(memory)
+    rig.switch(True)
+    assert rig.brain.healthy()
+    rig.brain.remember(memory)
+    assert [writes for _, writes in rig.items().values()] == [1]
+
+
+def test_five_failures_open_the_breaker_and_a_healthy_brain_closes_it(rig: Rig) -> None:
+    rig.switch(False)
+    for _ in range(5):
+        assert not rig.brain.breaker_open
+        with pytest.raises(BrainUnavailable):
+            rig.brain.remember(a_memory())
+    assert rig.brain.breaker_open
+    rig.switch(True)
+    with pytest.raises(BrainUnavailable):
+        rig.brain.remember(a_memory())
+    rig.brain.close_breaker()
+    assert not rig.brain.breaker_open
+    rig.brain.remember(a_memory("m-1"))
+    assert len(rig.items()) == 1

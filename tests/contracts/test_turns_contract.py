@@ -1,0 +1,308 @@
+"""What every `Turns` promises: one owner at a time, in the session's order, and nothing from the dead."""
+
+from typing import Any
+
+import pytest
+
+from app.domain.conversation import Turn, UserMessage
+from app.domain.errors import LeaseLost
+from app.domain.events import EventType, NewEvent
+from app.domain.leases import MAX_ATTEMPTS
+from app.domain.memory import Place
+from app.domain.ports import Turns
+from tests.builders import a_final, a_message, a_thought
+from tests.conftest import eventually
+from tests.contracts.store_rig import Process, StoreRig
+
+
+def accepted(store: StoreRig, session_id: str = "", **fields: Any) -> UserMessage:
+    message = a_message(session_id=session_id, **fields)
+    store.inbox.accept(message, None)
+    return message
+
+
+def claimed(turns: Turns, message: UserMessage) -> Turn:
+    turn = turns.claim(message.event_id)
+    assert turn is not None
+    return turn
+
+
+@pytest.fixture
+def worker(store: StoreRig) -> Process:
+    return store.process()
+
+
+@pytest.fixture
+def other(store: StoreRig) -> Process:
+    return store.process()
+
+
+def test_a_claim_counts_the_attempt_and_names_its_owner(store: StoreRig, worker: Process) -> None:
+    message = accepted(store, metadata={"a": 1}, persona_id="p-1", traceparent="00-aa-bb-01")
+
+    turn = claimed(worker.turns, message)
+
+    assert (turn.attempts, turn.lease_owner, turn.failures, turn.seq) == (1, worker.owner, 0, 1)
+    assert (turn.metadata, turn.persona_id, turn.traceparent) == ({"a": 1}, "p-1", "00-aa-bb-01")
+
+
+def test_a_held_turn_is_nobody_elses(store: StoreRig, worker: Process, other: Process) -> None:
+    message = accepted(store)
+    claimed(worker.turns, message)
+
+    assert other.turns.claim(message.event_id) is None
+    assert worker.turns.claim(message.event_id) is None
+
+
+def test_an_unknown_turn_is_nothing_to_do(store: StoreRig, worker: Process) -> None:
+    assert worker.turns.claim("nobody") is None
+
+
+def test_a_lease_that_ran_out_frees_the_turn(store: StoreRig, worker: Process, other: Process) -> None:
+    message = accepted(store)
+    claimed(worker.turns, message)
+    store.pass_time(29)
+    assert other.turns.claim(message.event_id) is None
+
+    store.pass_time(2)
+
+    assert claimed(other.turns, message).attempts == 2
+
+
+def test_what_a_zombie_brings_changes_nothing(store: StoreRig, worker: Process, other: Process) -> None:
+    message = accepted(store)
+    old = claimed(worker.turns, message)
+    store.pass_time(31)
+    new = claimed(other.turns, message)
+    other.turns.note(new, a_thought(message.event_id, 2))
+    other.turns.save_partial(new, "mine")
+    before = store.types(message.session_id)
+
+    with pytest.raises(LeaseLost):
+        worker.turns.save_partial(old, "old text")
+    with pytest.raises(LeaseLost):
+        worker.turns.note(old, a_thought(message.event_id, 1))
+    with pytest.raises(LeaseLost):
+        worker.turns.finish(old, a_final(message.event_id, "old answer"), "done", Place("t1", "wm", ""))
+    worker.turns.postpone(old, 600, "old trouble")
+
+    assert store.types(message.session_id) == before
+    partial = store.stream.partial(message.session_id)
+    assert partial is not None
+    assert (partial.text, partial.attempt) == ("mine", 2)
+    other.turns.finish(new, a_final(message.event_id, "new answer"), "done", None)
+    assert store.row("turn", message.event_id).state == "done"
+
+
+def test_an_earlier_attempt_of_the_same_process_is_a_zombie_too(store: StoreRig, worker: Process) -> None:
+    message = accepted(store)
+    old = claimed(worker.turns, message)
+    store.pass_time(31)
+    claimed(worker.turns, message)
+
+    with pytest.raises(LeaseLost):
+        worker.turns.finish(old, a_final(message.event_id), "done", None)
+
+
+def test_a_dead_owners_lease_ends_at_once(store: StoreRig, worker: Process, other: Process) -> None:
+    message = accepted(store)
+    claimed(worker.appear().turns, message)
+    worker.die()
+
+    eventually(lambda: store.sweep()["turn"] == 1)
+
+    assert claimed(other.turns, message).attempts == 2
+
+
+def test_a_living_owner_keeps_its_lease(store: StoreRig, worker: Process, other: Process) -> None:
+    message = accepted(store)
+    worker.appear()
+    with worker.turns.working_on(message.event_id):
+        claimed(worker.turns, message)
+
+        assert store.sweep()["turn"] == 0
+
+        assert other.turns.claim(message.event_id) is None
+
+
+def test_the_second_turn_waits_for_the_end_of_the_first(store: StoreRig, worker: Process, other: Process) -> None:
+    first = accepted(store)
+    second = accepted(store, first.session_id)
+    assert other.turns.claim(second.event_id) is None
+    turn = claimed(worker.turns, first)
+    assert other.turns.claim(second.event_id) is None
+
+    worker.turns.finish(turn, a_final(first.event_id), "done", None)
+
+    assert claimed(other.turns, second).seq == 3
+
+
+def test_a_postponed_turn_still_goes_first(store: StoreRig, worker: Process) -> None:
+    first = accepted(store)
+    second = accepted(store, first.session_id)
+    worker.turns.postpone(claimed(worker.turns, first), 60, "the model is away")
+
+    assert worker.turns.claim(second.event_id) is None
+
+
+def test_other_sessions_do_not_wait(store: StoreRig, worker: Process) -> None:
+    claimed(worker.turns, accepted(store))
+
+    assert claimed(worker.turns, accepted(store)).attempts == 1
+
+
+def test_a_paused_session_holds_its_turns(store: StoreRig, worker: Process) -> None:
+    message = accepted(store)
+    store.change_session(message.session_id, paused=True)
+    assert worker.turns.claim(message.event_id) is None
+
+    store.change_session(message.session_id, paused=False)
+
+    assert claimed(worker.turns, message).attempts == 1
+
+
+def test_a_turn_that_killed_five_workers_is_dead_and_says_so(store: StoreRig) -> None:
+    message = accepted(store)
+    for _ in range(MAX_ATTEMPTS):
+        victim = store.process().appear()
+        claimed(victim.turns, message)
+        victim.die()
+        eventually(lambda: store.sweep()["turn"] == 1)
+
+    assert store.process().turns.claim(message.event_id) is None
+
+    assert store.row("turn", message.event_id).state == "dead"
+    last = store.stream.events_after(message.session_id, 0, 100)[-1]
+    assert last["type"] == "assistant.error"
+    assert last["metadata"]["reason"]
+
+
+def test_attempts_that_ended_in_words_are_no_deaths(store: StoreRig, worker: Process) -> None:
+    message = accepted(store)
+    for _ in range(MAX_ATTEMPTS + 3):
+        worker.turns.postpone(claimed(worker.turns, message), 1, "the model is away")
+        store.pass_time(2)
+
+    turn = claimed(worker.turns, message)
+
+    assert (turn.attempts, turn.failures) == (MAX_ATTEMPTS + 4, MAX_ATTEMPTS + 3)
+
+
+def test_a_postponed_turn_is_due_again_after_its_pause(store: StoreRig, worker: Process) -> None:
+    message = accepted(store)
+    worker.turns.postpone(claimed(worker.turns, message), 60, "the model is away")
+    assert worker.turns.claim(message.event_id) is None
+    assert message.event_id not in worker.turns.due(10_000)
+    assert store.row("turn", message.event_id).last_error == "the model is away"
+
+    store.pass_time(61)
+
+    assert message.event_id in worker.turns.due(10_000)
+    assert claimed(worker.turns, message).failures == 1
+
+
+def test_the_sweep_sees_what_is_free_and_due(store: StoreRig, worker: Process) -> None:
+    free, held, paused = accepted(store), accepted(store), accepted(store)
+    behind = accepted(store, free.session_id)
+    store.change_session(paused.session_id, paused=True)
+    claimed(worker.turns, held)
+
+    due = worker.turns.due(10_000)
+
+    assert free.event_id in due
+    assert not {held.event_id, paused.event_id, behind.event_id} & set(due)
+
+
+def test_finishing_keeps_the_answer_and_its_memory(store: StoreRig, worker: Process) -> None:
+    message = accepted(store)
+    turn = claimed(worker.turns, message)
+
+    ended = worker.turns.finish(turn, a_final(message.event_id, "hi there"), "done", Place("t1", "wm", "u-9"))
+
+    assert (ended.seq, ended.turn_seq, ended.message) == (3, 1, "hi there")
+    assert store.types(message.session_id) == ["user", "assistant.started", "assistant.final"]
+    assert store.row("turn", message.event_id).state == "done"
+    assert store.row("memory", f"{message.event_id}:answer").state == "pending"
+    assert store.stream.partial(message.session_id) is None
+
+
+def test_a_turn_that_ended_cannot_end_again(store: StoreRig, worker: Process) -> None:
+    message = accepted(store)
+    turn = claimed(worker.turns, message)
+    worker.turns.finish(turn, a_final(message.event_id), "done", None)
+
+    with pytest.raises(LeaseLost):
+        worker.turns.finish(turn, a_final(message.event_id), "done", None)
+
+    assert worker.turns.claim(message.event_id) is None
+    assert store.types(message.session_id).count("assistant.final") == 1
+
+
+def test_a_failed_turn_remembers_why(store: StoreRig, worker: Process) -> None:
+    message = accepted(store)
+    turn = claimed(worker.turns, message)
+    failed = NewEvent(f"{message.event_id}:answer", EventType.ERROR, "assistant", "", {"reason": "no key"})
+
+    worker.turns.finish(turn, failed, "failed", None)
+
+    assert store.row("turn", message.event_id).last_error == "no key"
+
+
+def test_partial_text_is_kept_and_forgotten_by_the_next_attempt(
+    store: StoreRig, worker: Process, other: Process
+) -> None:
+    message = accepted(store)
+    turn = claimed(worker.turns, message)
+    noted = worker.turns.note(turn, a_thought(message.event_id))
+    assert worker.turns.save_partial(turn, "Once upon") is False
+    partial = store.stream.partial(message.session_id)
+    assert partial is not None
+    assert (partial.after, partial.attempt, partial.offset, partial.text) == (noted.seq, 1, 0, "Once upon")
+
+    store.pass_time(31)
+    claimed(other.turns, message)
+
+    assert store.stream.partial(message.session_id) is None
+
+
+def test_saving_text_tells_of_a_wish_to_cancel(store: StoreRig, worker: Process) -> None:
+    message = accepted(store)
+    turn = claimed(worker.turns, message)
+
+    store.ask_to_cancel(message.event_id)
+
+    assert worker.turns.save_partial(turn, "so far") is True
+
+
+def test_the_history_ends_with_the_question(store: StoreRig, worker: Process) -> None:
+    first = accepted(store, text="one")
+    accepted(store, first.session_id, text="two")
+    turn = claimed(worker.turns, first)
+    assert [line.content for line in worker.turns.history(turn, 10)] == ["one"]
+    worker.turns.note(turn, a_thought(first.event_id))
+    worker.turns.finish(turn, a_final(first.event_id, "answer to one"), "done", None)
+
+    second = worker.turns.next_due(first.session_id)
+    assert second is not None
+    later = worker.turns.claim(second)
+    assert later is not None
+
+    assert [(line.role, line.content) for line in worker.turns.history(later, 10)] == [
+        ("user", "one"),
+        ("assistant", "answer to one"),
+        ("user", "two"),
+    ]
+    assert [line.content for line in worker.turns.history(later, 2)] == ["answer to one", "two"]
+
+
+def test_the_next_turn_of_a_session_is_the_oldest_that_may_run(store: StoreRig, worker: Process) -> None:
+    first = accepted(store)
+    second = accepted(store, first.session_id)
+    assert worker.turns.next_due(first.session_id) == first.event_id
+
+    turn = claimed(worker.turns, first)
+    assert worker.turns.next_due(first.session_id) == second.event_id
+    worker.turns.finish(turn, a_final(first.event_id), "done", None)
+    worker.turns.finish(claimed(worker.turns, second), a_final(second.event_id), "done", None)
+
+    assert worker.turns.next_due(first.session_id) is None

@@ -1,0 +1,203 @@
+"""What every `WalWriter` and `WalReader` promise: an outcome per record, raw bytes in order, places from Postgres."""
+
+from abc import ABC, abstractmethod
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+from kafka import KafkaAdminClient, KafkaProducer
+from kafka.admin import NewTopic
+
+from app.adapters.kafka.connection import connection_options
+from app.adapters.kafka.reader import KafkaWalReader
+from app.adapters.kafka.writer import KafkaWalWriter
+from app.domain.errors import Rejected, WalUnavailable
+from app.domain.log import WalBatch, WalPartition
+from app.domain.memory import WalRecord
+from app.domain.ports import Sent, WalReader, WalWriter
+from app.settings import Settings
+from tests.builders import a_record, an_id
+from tests.conftest import eventually
+from tests.fakes import InMemoryWal
+
+
+class WalRig(ABC):
+    """A topic of three partitions, its writer, a reader whose places are in `places`, and strangers' bytes."""
+
+    writer: WalWriter
+    reader: Any
+
+    def __init__(self, topic: str) -> None:
+        self.topic = topic
+        self.places: dict[WalPartition, int] = {}
+
+    def next_offset(self, partition: WalPartition) -> int:
+        return self.places.get(partition, 0)
+
+    @abstractmethod
+    def scribble(self, value: bytes) -> None:
+        """Put bytes into the log that no writer of ours would."""
+
+    def records(self, count: int, **fields: Any) -> list[WalRecord]:
+        return [a_record(self.topic, payload={"n": number}, **fields) for number in range(count)]
+
+
+class MemoryWalRig(WalRig):
+    def __init__(self, topic: str) -> None:
+        super().__init__(topic)
+        self.wal = InMemoryWal(topics={topic})
+        self.writer = self.wal
+        self.reader = self.wal.slot(self.next_offset, topic)
+
+    def scribble(self, value: bytes) -> None:
+        self.wal.append(self.topic, b"k", value)
+
+
+class KafkaRig(WalRig):
+    def __init__(self, topic: str, settings: Settings) -> None:
+        super().__init__(topic)
+        self._options = connection_options(settings)
+        admin = KafkaAdminClient(bootstrap_servers=settings.kafka_bootstrap_servers)
+        admin.create_topics(
+            [NewTopic(topic, 3, 1), NewTopic(f"{topic}.small", 1, 1, topic_configs={"max.message.bytes": "5000"})]
+        )
+        admin.close()
+        self.writer = KafkaWalWriter(self._options)
+        self.reader = KafkaWalReader(self._options, topic, an_id("group-"), self.next_offset)
+
+    def scribble(self, value: bytes) -> None:
+        producer = KafkaProducer(bootstrap_servers=self._options["bootstrap_servers"])
+        producer.send(self.topic, value, key=b"k").get(10)
+        producer.close()
+
+
+@pytest.fixture
+def kafka(settings: Settings) -> Iterator[KafkaRig]:
+    made = KafkaRig(an_id("wal-"), settings)
+    yield made
+    made.reader.close()
+
+
+@pytest.fixture(params=["memory", "kafka"])
+def rig(request: pytest.FixtureRequest) -> Iterator[WalRig]:
+    topic = an_id("wal-")
+    made: WalRig = (
+        MemoryWalRig(topic) if request.param == "memory" else KafkaRig(topic, request.getfixturevalue("settings"))
+    )
+    yield made
+    made.reader.close()
+
+
+def read(rig: WalRig, count: int) -> list[WalBatch]:
+    """Batches until so many records have come."""
+    batches: list[WalBatch] = []
+
+    def enough() -> bool:
+        batches.extend(rig.reader.poll(0.2, 500))
+        return sum(len(batch.records) for batch in batches) >= count
+
+    eventually(enough, 30)
+    return batches
+
+
+def test_every_record_has_its_outcome_in_order(rig: WalRig) -> None:
+    outcomes = rig.writer.publish(rig.records(20, partition_key="one"))
+
+    places = [outcome for outcome in outcomes if isinstance(outcome, Sent)]
+    assert len(places) == 20
+    assert len({place.partition for place in places}) == 1
+    assert [place.offset for place in places] == list(range(20))
+
+
+def test_an_unknown_topic_waits_and_does_not_spoil_the_others(rig: WalRig) -> None:
+    good, bad = rig.records(1)[0], a_record(an_id("nowhere-"))
+
+    first, second = rig.writer.publish([bad, good])
+
+    assert isinstance(first, WalUnavailable)
+    assert isinstance(second, Sent)
+
+
+def test_a_record_too_large_for_kafka_is_rejected_for_good(rig: WalRig) -> None:
+    huge = a_record(rig.topic, payload={"text": "x" * 2_000_000})
+
+    first, second = rig.writer.publish([huge, *rig.records(1)])
+
+    assert isinstance(first, Rejected)
+    assert isinstance(second, Sent)
+
+
+def test_a_record_that_the_broker_refuses_does_not_take_its_neighbours_with_it(kafka: KafkaRig) -> None:
+    topic = f"{kafka.topic}.small"
+    records = [a_record(topic, payload={"text": "x" * size}) for size in (10, 20_000, 20, 30)]
+
+    outcomes = kafka.writer.publish(records)
+
+    assert [type(outcome) for outcome in outcomes] == [Sent, Rejected, Sent, Sent]
+
+
+def test_what_was_written_is_read_as_bytes_in_order(rig: WalRig) -> None:
+    sent = rig.writer.publish(rig.records(30))
+    rig.scribble(b"\xff not json")
+
+    batches = read(rig, 31)
+
+    values = [record.value for batch in batches for record in batch.records]
+    assert b"\xff not json" in values
+    assert len(values) == 31
+    for batch in batches:
+        assert [record.offset for record in batch.records] == list(range(batch.start, batch.end))
+    ends = {batch.partition.number: batch.end for batch in batches}
+    assert sum(ends.values()) == 31
+    assert all(ends[place.partition] > place.offset for place in sent if isinstance(place, Sent))
+
+
+def test_reading_begins_where_postgres_says(rig: WalRig) -> None:
+    rig.writer.publish(rig.records(10, partition_key="one"))
+    where = next(o.partition for o in rig.writer.publish(rig.records(1, partition_key="one")) if isinstance(o, Sent))
+    rig.places[WalPartition(rig.topic, where)] = 8
+
+    batches = read(rig, 3)
+
+    assert batches[0].start == 8
+    assert batches[-1].end == 11
+
+
+def test_a_commit_to_kafka_decides_nothing(rig: WalRig) -> None:
+    rig.writer.publish(rig.records(5, partition_key="one"))
+    for batch in read(rig, 5):
+        rig.reader.commit(batch)
+    rig.reader.close()
+
+    again = read(rig, 5)
+
+    assert again[0].start == 0
+
+
+def test_rewinding_repeats_from_what_postgres_knows(rig: WalRig) -> None:
+    rig.writer.publish(rig.records(6, partition_key="one"))
+    batches = read(rig, 6)
+    rig.places[batches[0].partition] = 4
+
+    rig.reader.rewind()
+
+    again = read(rig, 2)
+    assert again[0].start == 4
+    assert [record.offset for batch in again for record in batch.records] == [4, 5]
+
+
+def test_no_more_than_asked_comes_at_once(rig: WalRig) -> None:
+    rig.writer.publish(rig.records(9, partition_key="one"))
+    found: list[WalBatch] = eventually(lambda: rig.reader.poll(0.2, 4), 30)
+
+    assert 1 <= sum(len(batch.records) for batch in found) <= 4
+
+
+def test_an_idle_log_is_no_outage(rig: WalRig) -> None:
+    assert rig.reader.poll(0.05, 10) == []
+    assert rig.reader.poll(0.05, 10) == []
+
+
+def satisfies_the_ports(wal: InMemoryWal) -> tuple[WalWriter, WalReader]:
+    """For the type checker."""
+    return wal, wal.slot(lambda _: 0)

@@ -1,0 +1,30 @@
+"""In-memory stand-ins for the ports; each is held to its real adapter by a contract suite."""
+
+from tests.fakes_brain import InMemoryBrain
+from tests.fakes_live import InMemoryFeed
+from tests.fakes_parts import (
+    BreaksOff,
+    FakeClock,
+    RecordingBroadcast,
+    RecordingDoorbell,
+    RecordingNotes,
+    Ring,
+    ScriptedModel,
+)
+from tests.fakes_store import InMemoryStore
+from tests.fakes_wal import InMemoryReplica, InMemoryWal
+
+__all__ = [
+    "BreaksOff",
+    "FakeClock",
+    "InMemoryBrain",
+    "InMemoryFeed",
+    "InMemoryReplica",
+    "InMemoryStore",
+    "InMemoryWal",
+    "RecordingBroadcast",
+    "RecordingDoorbell",
+    "RecordingNotes",
+    "Ring",
+    "ScriptedModel",
+]

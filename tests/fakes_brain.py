@@ -1,0 +1,86 @@
+"""`Brain` in a dictionary; the contract suite holds it to what the real service and client do."""
+
+import json
+from dataclasses import dataclass, field
+from typing import Any
+
+from app.brain.coordinates import as_numbers, coordinate_bytes
+from app.domain.errors import BrainForbidden, BrainUnavailable, MemoryRefused
+from app.domain.json_text import BadJson, parse_json
+from app.domain.memory import Memory, Place, Remembered
+
+_FAILURES_TO_OPEN = 5
+
+
+@dataclass
+class Kept:
+    """One memory as it stands; `writes` counts how often its content was really written."""
+
+    value: dict[str, Any]
+    idempotency_key: str
+    writes: int = 1
+
+
+@dataclass
+class InMemoryBrain:
+    """Set `down`, `forbidden`, `refusing` or `taking_only` to meet that side of it; `offers` counts calls it saw."""
+
+    down: bool = False
+    forbidden: bool = False
+    refusing: bool = False
+    taking_only: bool = False
+    retry_after: float | None = None
+    kept: dict[tuple[Place, str], Kept] = field(default_factory=dict)
+    offers: int = 0
+    breaker_open: bool = False
+    _failures: int = 0
+
+    def remember(self, memory: Memory) -> Remembered:
+        if self.breaker_open:
+            raise BrainUnavailable("SomaBrain failed too often a moment ago")
+        self.offers += 1
+        if self.down:
+            self._failures += 1
+            self.breaker_open = self._failures >= _FAILURES_TO_OPEN
+            raise BrainUnavailable("SomaBrain is down", self.retry_after)
+        self._failures = 0
+        if self.forbidden:
+            raise BrainForbidden("SomaBrain answered 401; check SOMA_API_KEY")
+        self._keep(memory, _value_of(memory, self.refusing))
+        x, y, z = as_numbers(coordinate_bytes(memory.place.universe, memory.event_id))
+        return Remembered((x, y, z), request_id=memory.event_id, trace_id=None, kept=not self.taking_only)
+
+    def healthy(self) -> bool:
+        return not self.down
+
+    def close_breaker(self) -> None:
+        self.breaker_open = False
+        self._failures = 0
+
+    @property
+    def texts(self) -> list[str]:
+        """The contents it keeps, oldest first."""
+        return [kept.value["content"] for kept in self.kept.values()]
+
+    def _keep(self, memory: Memory, value: dict[str, Any]) -> None:
+        address = (memory.place, memory.event_id)
+        known = self.kept.get(address)
+        if known is None:
+            self.kept[address] = Kept(value, memory.idempotency_key)
+        elif (known.value, known.idempotency_key) != (value, memory.idempotency_key):
+            self.kept[address] = Kept(value, memory.idempotency_key, known.writes + 1)
+
+
+def _value_of(memory: Memory, refusing: bool) -> dict[str, Any]:
+    value = {**memory.payload, "idempotency_key": memory.idempotency_key, "universe": memory.place.universe}
+    try:
+        _check(value)
+    except BadJson as error:
+        raise MemoryRefused(f"SomaBrain refused this memory with 422: {error}") from error
+    if refusing:
+        raise MemoryRefused("SomaBrain refused this memory with 422")
+    return value
+
+
+def _check(value: object) -> None:
+    parse_json(json.dumps(value).encode())

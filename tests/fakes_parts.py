@@ -1,0 +1,129 @@
+"""The small ports, in memory: a clock that moves when told, a bell and a broadcast that write down what they were
+told, notes, and a model that follows a script."""
+
+from collections import defaultdict
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+from app.domain.conversation import Answer, Usage, Utterance
+from app.domain.events import EventType
+from app.domain.ports import Piece
+from app.routing import TaskName
+
+
+class FakeClock:
+    """`Clock` that stands still until somebody advances it."""
+
+    def __init__(self, start: datetime = datetime(2026, 1, 1, tzinfo=UTC)) -> None:
+        self._start = start
+        self._seconds = 0.0
+
+    def now(self) -> datetime:
+        return self._start + timedelta(seconds=self._seconds)
+
+    def monotonic(self) -> float:
+        return self._seconds
+
+    def sleep(self, seconds: float) -> None:
+        self.advance(seconds)
+
+    def advance(self, seconds: float = 0.0, minutes: float = 0.0, hours: float = 0.0) -> None:
+        self._seconds += seconds + 60 * minutes + 3600 * hours
+
+
+@dataclass(frozen=True)
+class Ring:
+    """One ring, as it was asked for."""
+
+    task: TaskName
+    ids: tuple[str, ...] = ()
+    expires: float | None = None
+
+
+@dataclass
+class RecordingDoorbell:
+    """`Doorbell` that keeps the rings in order; `unheard` is how many wait in every queue."""
+
+    rings: list[Ring] = field(default_factory=list)
+    unheard: int = 0
+
+    def ring(self, task: TaskName, *ids: str, expires: float | None = None) -> None:
+        self.rings.append(Ring(task, ids, expires))
+
+    def waiting(self, task: TaskName) -> int:
+        return self.unheard
+
+    @property
+    def tasks(self) -> list[TaskName]:
+        return [ring.task for ring in self.rings]
+
+
+@dataclass
+class RecordingBroadcast:
+    """`Broadcast` that keeps what was shown, by session."""
+
+    shown: dict[str, list[dict[str, Any]]] = field(default_factory=lambda: defaultdict(list))
+
+    def publish(self, session_id: str, item: Mapping[str, Any]) -> None:
+        self.shown[session_id].append(dict(item))
+
+    def of(self, session_id: str, kind: EventType | None = None) -> list[dict[str, Any]]:
+        return [item for item in self.shown[session_id] if kind is None or item["type"] == kind.value]
+
+
+@dataclass
+class RecordingNotes:
+    """`HealthNotes` that keeps the notes in order; `last` is what health would read."""
+
+    notes: list[tuple[str, str, str]] = field(default_factory=list)
+
+    def note(self, component: str, status: str, detail: str) -> None:
+        self.notes.append((component, status, detail))
+
+    @property
+    def last(self) -> dict[str, str]:
+        return {component: status for component, status, _ in self.notes}
+
+
+class BreaksOff:
+    """A step of a script: the model stops talking without having ended."""
+
+
+Step = str | Exception | BreaksOff | Callable[[], object]
+
+
+class ScriptedModel:
+    """`Model` that follows one script per call, the last one for ever.
+
+    A text is said, an exception raised, a function called between two pieces.
+    """
+
+    def __init__(self, *scripts: Sequence[Step]) -> None:
+        self._scripts = list(scripts)
+        self.asked: list[list[Utterance]] = []
+        self.closed = 0
+
+    def stream(self, lines: Sequence[Utterance], traceparent: str | None) -> Iterator[Piece]:
+        self.asked.append(list(lines))
+        script = self._scripts.pop(0) if len(self._scripts) > 1 else self._scripts[0]
+        try:
+            yield from self._follow(script)
+        finally:
+            self.closed += 1
+
+    def _follow(self, script: Sequence[Step]) -> Iterator[Piece]:
+        said = ""
+        for step in script:
+            match step:
+                case str():
+                    said += step
+                    yield Piece(step)
+                case Exception():
+                    raise step
+                case BreaksOff():
+                    return
+                case _:
+                    step()
+        yield Piece("", Answer(said, "scripted", Usage(7, len(said))))

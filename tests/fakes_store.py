@@ -1,0 +1,433 @@
+"""Postgres, as far as the services know it, in one object: inbox, turns, both outboxes and what streams read.
+
+Every process gets its own view (`turns(presence)`, `memory_outbox(owner)`, …) on the one truth.
+"""
+
+import threading
+from collections import Counter, defaultdict
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import Any
+
+from app.adapters.sql.inbox import MemoryDefaults
+from app.domain.conversation import Receipt, RequestKey, Turn, UserMessage, Utterance
+from app.domain.errors import KeyReused, LeaseLost, NotFound, Rejected, StoreUnavailable
+from app.domain.events import ENDS_A_TURN, EventType, NewEvent, SessionEvent, envelope
+from app.domain.json_text import storable
+from app.domain.leases import MAX_ATTEMPTS, Lease
+from app.domain.memory import Memory, Place, Remembered, WalRecord, memory_of, place_of, wal_write
+from app.domain.ports import OwedMemory, OwedRecord, Sent
+from app.domain.stream import Delta
+from tests.fakes_parts import FakeClock
+from tests.fakes_work import Row, WorkTable
+
+_DEFAULTS = MemoryDefaults("", "wm")
+_WORN_OUT = f"a worker died {MAX_ATTEMPTS} times while delivering it"
+
+
+@dataclass
+class FakeSession:
+    """One session's row."""
+
+    tenant: str
+    persona_id: str | None
+    next_seq: int = 0
+    paused: bool = False
+
+
+@dataclass
+class FakeTurn:
+    """What a turn's row holds beside its lease."""
+
+    event_id: str
+    session_id: str
+    seq: int
+    tenant: str
+    message: UserMessage
+    persona_id: str | None
+    partial_text: str = ""
+    cancel_requested: bool = False
+
+
+@dataclass
+class FakeRecord:
+    """A record and, once it is sent, where Kafka put it."""
+
+    record: WalRecord
+    sent: Sent | None = None
+
+
+@dataclass
+class FakePresence:
+    """A process's presence: alive from `start` to `stop`; a process that is killed is one that stops."""
+
+    owner: str
+    store: "InMemoryStore"
+    working: "Counter[str]" = field(default_factory=Counter)
+
+    def start(self) -> None:
+        self.store.alive.add(self.owner)
+
+    def stop(self) -> None:
+        self.store.alive.discard(self.owner)
+
+    @contextmanager
+    def working_on(self, key: str) -> Iterator[None]:
+        self.working[key] += 1
+        try:
+            yield
+        finally:
+            self.working[key] -= 1
+
+
+class InMemoryStore:
+    """The truth. Set `down` to meet its outage."""
+
+    def __init__(self, clock: FakeClock | None = None, memories: MemoryDefaults | None = _DEFAULTS):
+        self.clock = clock or FakeClock()
+        self.down = False
+        self.alive: set[str] = set()
+        self.replicated: set[str] = set()
+        self.sessions: dict[str, FakeSession] = {}
+        self.events: dict[str, list[SessionEvent]] = defaultdict(list)
+        self.turn_rows: WorkTable[FakeTurn] = WorkTable(self.clock, "queued", "running")
+        self.memory_rows: WorkTable[Memory] = WorkTable(self.clock, "pending", "pending")
+        self.record_rows: WorkTable[FakeRecord] = WorkTable(self.clock, "pending", "pending")
+        self._memories = memories
+        self._keys: dict[tuple[str, str, str, str], tuple[str, Receipt]] = {}
+        self._lock = threading.RLock()
+
+    @contextmanager
+    def transaction(self) -> Iterator[None]:
+        with self._lock:
+            if self.down:
+                raise StoreUnavailable("Postgres is not answering: down")
+            yield
+
+    # --- views, one per process
+
+    def presence(self, name: str) -> FakePresence:
+        return FakePresence(name, self)
+
+    def inbox(self) -> "InMemoryInbox":
+        return InMemoryInbox(self)
+
+    def turns(self, presence: FakePresence, lease_seconds: float = 30.0) -> "InMemoryTurns":
+        return InMemoryTurns(self, presence, lease_seconds)
+
+    def memory_outbox(self, owner: str, lease_seconds: float = 30.0) -> "InMemoryMemoryOutbox":
+        return InMemoryMemoryOutbox(self, owner, lease_seconds)
+
+    def message_outbox(self, owner: str, lease_seconds: float = 30.0) -> "InMemoryMessageOutbox":
+        return InMemoryMessageOutbox(self, owner, lease_seconds)
+
+    def stream_store(self) -> "InMemoryStreamStore":
+        return InMemoryStreamStore(self)
+
+    # --- what several views do
+
+    def end_leases_of_the_dead(self) -> dict[str, int]:
+        with self.transaction():
+            return {
+                "turn": self.turn_rows.end_leases_of(self._is_gone),
+                "memory": self.memory_rows.end_leases_of(self._is_gone),
+                "record": self.record_rows.end_leases_of(self._is_gone),
+            }
+
+    def _is_gone(self, owner: str) -> bool:
+        return owner not in self.alive
+
+    def append(self, session_id: str, event: NewEvent, turn_seq: int | None, traceparent: str | None) -> SessionEvent:
+        session = self.sessions[session_id]
+        session.next_seq += 1
+        placed = SessionEvent(
+            event.event_id, session_id, session.persona_id, session.tenant, event.type, event.role, event.message,
+            event.metadata, session.next_seq, turn_seq or session.next_seq, self.clock.now(), traceparent,
+        )  # fmt: skip
+        self.events[session_id].append(placed)
+        return placed
+
+    def owe_records(self, records: Sequence[WalRecord]) -> None:
+        for record in records:
+            key = f"{record.topic}\n{record.dedupe_key}"
+            if key not in self.record_rows.rows:
+                self.record_rows.add(key, FakeRecord(record))
+
+    def keep(self, message: UserMessage) -> tuple[SessionEvent, SessionEvent]:
+        session = self.sessions.setdefault(message.session_id, FakeSession(message.tenant, message.persona_id))
+        session.persona_id = message.persona_id or session.persona_id
+        said = NewEvent(message.event_id, EventType.USER, "user", message.text, message.metadata)
+        started = NewEvent(f"{message.event_id}:started", EventType.STARTED, "assistant", "", {"status": "started"})
+        user = self.append(message.session_id, said, None, message.traceparent)
+        begun = self.append(message.session_id, started, user.seq, message.traceparent)
+        turn = FakeTurn(message.event_id, message.session_id, user.seq, session.tenant, message, session.persona_id)
+        self.turn_rows.add(message.event_id, turn)
+        if self._memories is not None:
+            where = place_of(user.tenant, message.metadata, self._memories.universe, self._memories.namespace)
+            self.memory_rows.add(user.event_id, memory_of(user, where, message.attachments))
+        return user, begun
+
+    def first_receipt(self, key: RequestKey) -> Receipt | None:
+        known = self._keys.get((key.tenant, key.route, key.principal, key.key))
+        if known is None:
+            return None
+        digest, receipt = known
+        if digest != key.body_digest:
+            raise KeyReused("this Idempotency-Key was used with another body; use a new key for a new message")
+        return Receipt(receipt.session_id, receipt.event_id, replayed=True)
+
+    def take_key(self, key: RequestKey, receipt: Receipt) -> None:
+        self._keys[key.tenant, key.route, key.principal, key.key] = (key.body_digest, receipt)
+
+
+@dataclass
+class InMemoryInbox:
+    """`Inbox`."""
+
+    store: InMemoryStore
+
+    def accept(self, message: UserMessage, key: RequestKey | None) -> tuple[Receipt, Sequence[SessionEvent]]:
+        with self.store.transaction():
+            first = self.store.first_receipt(key) if key else None
+            if first is not None:
+                return first, ()
+            known = self.store.sessions.get(message.session_id)
+            if known is not None and message.tenant_named and known.tenant != message.tenant:
+                raise NotFound("there is no such session")
+            if not storable(message.text):
+                raise Rejected("the text holds characters that cannot be stored")
+            events = self.store.keep(message)
+            receipt = Receipt(message.session_id, message.event_id)
+            if key is not None:
+                self.store.take_key(key, receipt)
+            return receipt, events
+
+
+@dataclass
+class InMemoryTurns:
+    """`Turns` of one process."""
+
+    store: InMemoryStore
+    presence: FakePresence
+    lease_seconds: float = 30.0
+
+    @contextmanager
+    def working_on(self, event_id: str) -> Iterator[None]:
+        with self.presence.working_on(event_id):
+            yield
+
+    def claim(self, event_id: str) -> Turn | None:
+        with self.store.transaction():
+            rows = self.store.turn_rows.claim(
+                self.presence.owner, self.lease_seconds, 1, lambda row: row.key == event_id and self._in_order(row)
+            )
+            if not rows:
+                return None
+            rows[0].thing.partial_text = ""
+            turn = _turn(rows[0])
+            if not rows[0].is_worn_out:
+                return turn
+            self._end(turn, _worn_out(turn), "dead")
+            return None
+
+    def _in_order(self, row: Row[FakeTurn]) -> bool:
+        if self.store.sessions[row.thing.session_id].paused:
+            return False
+        owed = self.store.turn_rows.owed
+        return not any(o.thing.session_id == row.thing.session_id and o.thing.seq < row.thing.seq for o in owed)
+
+    def history(self, turn: Turn, limit: int) -> list[Utterance]:
+        with self.store.transaction():
+            said = [
+                event
+                for event in self.store.events[turn.session_id]
+                if event.type in (EventType.USER, EventType.FINAL) and (event.turn_seq or 0) <= turn.seq
+            ]
+            said.sort(key=lambda event: (event.turn_seq or 0, event.seq))
+            return [Utterance(event.role, event.message) for event in said[-limit:]]
+
+    def save_partial(self, turn: Turn, text: str) -> bool:
+        with self.store.transaction():
+            row = self._ours(turn)
+            row.thing.partial_text = text
+            return row.thing.cancel_requested
+
+    def note(self, turn: Turn, event: NewEvent) -> SessionEvent:
+        with self.store.transaction():
+            self._ours(turn)
+            return self.store.append(turn.session_id, event, turn.seq, turn.traceparent)
+
+    def finish(self, turn: Turn, event: NewEvent, state: str, memory_place: Place | None) -> SessionEvent:
+        with self.store.transaction():
+            ended = self._end(turn, event, state)
+            if memory_place is not None:
+                self.store.memory_rows.add(ended.event_id, memory_of(ended, memory_place))
+            return ended
+
+    def _end(self, turn: Turn, event: NewEvent, state: str) -> SessionEvent:
+        self._ours(turn)
+        assert event.type in ENDS_A_TURN
+        self.store.turn_rows.settle([_lease(turn)], state, str(event.metadata.get("reason", "")))
+        return self.store.append(turn.session_id, event, turn.seq, turn.traceparent)
+
+    def _ours(self, turn: Turn) -> Row[FakeTurn]:
+        if not self.store.turn_rows.holds(_lease(turn)):
+            raise LeaseLost("the turn belongs to another attempt")
+        return self.store.turn_rows.rows[turn.event_id]
+
+    def postpone(self, turn: Turn, seconds: float, reason: str) -> None:
+        with self.store.transaction():
+            self.store.turn_rows.postpone([_lease(turn)], seconds, reason, outage=False)
+
+    def next_due(self, session_id: str) -> str | None:
+        with self.store.transaction():
+            rows = [row for row in self.store.turn_rows.owed if row.thing.session_id == session_id]
+            now = self.store.clock.monotonic()
+            due = [row.key for row in rows if row.state == "queued" and row.run_at <= now]
+            return due[0] if due else None
+
+    def due(self, limit: int) -> list[str]:
+        with self.store.transaction():
+            rows = self.store.turn_rows
+            return [row.key for row in rows.owed if rows.is_due(row) and self._in_order(row)][:limit]
+
+
+def _turn(row: Row[FakeTurn]) -> Turn:
+    thing, lease = row.thing, row.lease
+    return Turn(
+        thing.event_id, thing.session_id, thing.seq, thing.tenant, thing.persona_id, thing.message.metadata,
+        row.attempts, lease.owner, row.failures, thing.message.traceparent,
+    )  # fmt: skip
+
+
+def _lease(turn: Turn) -> Lease:
+    return Lease(turn.event_id, turn.lease_owner, turn.attempts, turn.failures)
+
+
+def _worn_out(turn: Turn) -> NewEvent:
+    reason = f"This message stopped its worker {MAX_ATTEMPTS} times and was set aside. An operator can retry it."
+    return NewEvent(f"{turn.event_id}:final", EventType.ERROR, "assistant", "", {"reason": reason})
+
+
+@dataclass
+class InMemoryMemoryOutbox:
+    """`MemoryOutbox` of one process."""
+
+    store: InMemoryStore
+    owner: str
+    lease_seconds: float = 30.0
+    topic: str = "memory.wal"
+
+    def claim_due(self, limit: int) -> list[OwedMemory]:
+        with self.store.transaction():
+            return [OwedMemory(row.lease, row.thing) for row in _claim(self.store.memory_rows, self, limit)]
+
+    def synced(self, remembered: Sequence[tuple[OwedMemory, Remembered]]) -> list[str]:
+        with self.store.transaction():
+            ours = self.store.memory_rows.settle([owed.lease for owed, _ in remembered], "synced")
+            kept = [(owed.memory, receipt) for owed, receipt in remembered if owed.lease.key in ours]
+            now = self.store.clock.now()
+            self.store.owe_records([wal_write(memory, receipt, self.topic, now) for memory, receipt in kept])
+            return [memory.event_id for memory, _ in kept]
+
+    def postpone(self, owed: Sequence[OwedMemory], seconds: float, reason: str, outage: bool) -> None:
+        with self.store.transaction():
+            self.store.memory_rows.postpone([item.lease for item in owed], seconds, reason, outage)
+
+    def release(self, owed: Sequence[OwedMemory]) -> None:
+        with self.store.transaction():
+            self.store.memory_rows.release([item.lease for item in owed])
+
+    def bury(self, owed: OwedMemory, reason: str) -> None:
+        with self.store.transaction():
+            self.store.memory_rows.settle([owed.lease], "dead", reason)
+
+    def waits_for_peer(self) -> bool:
+        with self.store.transaction():
+            return any(row.outage for row in self.store.memory_rows.owed)
+
+    def wake(self) -> int:
+        with self.store.transaction():
+            return self.store.memory_rows.wake()
+
+
+@dataclass
+class InMemoryMessageOutbox:
+    """`MessageOutbox` of one process."""
+
+    store: InMemoryStore
+    owner: str
+    lease_seconds: float = 30.0
+
+    def claim_due(self, limit: int) -> list[OwedRecord]:
+        with self.store.transaction():
+            return [OwedRecord(row.lease, row.thing.record) for row in _claim(self.store.record_rows, self, limit)]
+
+    def sent(self, acknowledged: Sequence[tuple[OwedRecord, Sent]]) -> None:
+        with self.store.transaction():
+            ours = self.store.record_rows.settle([owed.lease for owed, _ in acknowledged], "sent")
+            for owed, place in acknowledged:
+                if owed.lease.key in ours:
+                    self.store.record_rows.rows[owed.lease.key].thing.sent = place
+
+    def postpone(self, owed: Sequence[OwedRecord], seconds: float, reason: str, outage: bool) -> None:
+        with self.store.transaction():
+            self.store.record_rows.postpone([item.lease for item in owed], seconds, reason, outage)
+
+    def release(self, owed: Sequence[OwedRecord]) -> None:
+        with self.store.transaction():
+            self.store.record_rows.release([item.lease for item in owed])
+
+    def bury(self, owed: OwedRecord, reason: str) -> None:
+        with self.store.transaction():
+            self.store.record_rows.settle([owed.lease], "dead", reason)
+
+
+def _claim(table: WorkTable[Any], view: InMemoryMemoryOutbox | InMemoryMessageOutbox, limit: int) -> list[Row[Any]]:
+    rows = table.claim(view.owner, view.lease_seconds, limit)
+    worn = [row for row in rows if row.is_worn_out]
+    table.settle([row.lease for row in worn], "dead", _WORN_OUT)
+    return [row for row in rows if row not in worn]
+
+
+@dataclass
+class InMemoryStreamStore:
+    """`StreamStore`. `store.replicated` tells which memories the replica has."""
+
+    store: InMemoryStore
+
+    def session_exists(self, session_id: str) -> bool:
+        with self.store.transaction():
+            return session_id in self.store.sessions
+
+    def head(self, session_id: str) -> int:
+        with self.store.transaction():
+            session = self.store.sessions.get(session_id)
+            return session.next_seq if session else 0
+
+    def events_after(self, session_id: str, seq: int, limit: int) -> list[dict[str, Any]]:
+        with self.store.transaction():
+            return [envelope(event) for event in self.store.events[session_id] if event.seq > seq][:limit]
+
+    def partial(self, session_id: str) -> Delta | None:
+        with self.store.transaction():
+            for row in self.store.turn_rows.rows.values():
+                turn = row.thing
+                if turn.session_id == session_id and row.state == "running" and turn.partial_text:
+                    return Delta(self._begun(turn), row.attempts, 0, turn.partial_text)
+            return None
+
+    def _begun(self, turn: FakeTurn) -> int:
+        events = self.store.events[turn.session_id]
+        return max(e.seq for e in events if e.turn_seq == turn.seq and e.type is EventType.THINKING)
+
+    def memory_states(self, session_id: str) -> dict[str, str]:
+        with self.store.transaction():
+            rows = [row for row in self.store.memory_rows.rows.values() if row.thing.session_id == session_id]
+            return {row.key: self._state(row) for row in rows[-100:]}
+
+    def _state(self, row: Row[Memory]) -> str:
+        if row.key in self.store.replicated:
+            return "replicated"
+        return {"synced": "remembered", "dead": "refused"}.get(row.state, "accepted")

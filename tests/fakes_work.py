@@ -1,0 +1,120 @@
+"""The lease rules of `app/adapters/sql/leases.py` in a dictionary: claim, renew, settle, postpone, release, wake."""
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
+from itertools import count
+from typing import Generic, TypeVar
+
+from app.domain.leases import MAX_ATTEMPTS, Lease
+from tests.fakes_parts import FakeClock
+
+Thing = TypeVar("Thing")
+
+
+@dataclass
+class Row(Generic[Thing]):
+    """One owed row: what it is about and how far it is."""
+
+    key: str
+    thing: Thing
+    state: str
+    number: int
+    run_at: float
+    attempts: int = 0
+    failures: int = 0
+    excused: int = 0
+    outage: bool = False
+    owner: str | None = None
+    lease_until: float = 0.0
+    last_error: str | None = None
+
+    @property
+    def lease(self) -> Lease:
+        assert self.owner is not None
+        return Lease(self.key, self.owner, self.attempts, self.failures)
+
+    @property
+    def is_worn_out(self) -> bool:
+        return self.attempts - self.excused > MAX_ATTEMPTS
+
+
+@dataclass
+class WorkTable(Generic[Thing]):
+    """Rows of one kind; `waiting` and `claimed` are its states while they are owed."""
+
+    clock: FakeClock
+    waiting: str
+    claimed: str
+    rows: dict[str, Row[Thing]] = field(default_factory=dict)
+    _numbers: "count[int]" = field(default_factory=count)
+
+    def add(self, key: str, thing: Thing) -> None:
+        self.rows[key] = Row(key, thing, self.waiting, next(self._numbers), self.clock.monotonic())
+
+    @property
+    def owed(self) -> list[Row[Thing]]:
+        return [row for row in self.rows.values() if row.state in (self.waiting, self.claimed)]
+
+    def is_due(self, row: Row[Thing]) -> bool:
+        now = self.clock.monotonic()
+        return row in self.owed and row.run_at <= now and (row.owner is None or row.lease_until <= now)
+
+    def claim(
+        self, owner: str, seconds: float, limit: int, allowed: Callable[[Row[Thing]], bool] = lambda _: True
+    ) -> list[Row[Thing]]:
+        due = sorted(
+            (row for row in self.rows.values() if self.is_due(row) and allowed(row)),
+            key=lambda row: (row.run_at, row.number),
+        )
+        for row in due[:limit]:
+            row.state, row.owner = self.claimed, owner
+            row.attempts += 1
+            row.lease_until = self.clock.monotonic() + seconds
+        return due[:limit]
+
+    def holds(self, lease: Lease) -> bool:
+        row = self.rows.get(lease.key)
+        return (
+            row is not None and row.state == self.claimed and (row.owner, row.attempts) == (lease.owner, lease.attempts)
+        )
+
+    def settle(self, leases: Iterable[Lease], state: str, reason: str | None = None) -> set[str]:
+        return {row.key for row in self._end(leases, lambda row: self._close(row, state, reason))}
+
+    def _close(self, row: Row[Thing], state: str, reason: str | None) -> None:
+        row.state, row.last_error, row.outage = state, reason, False
+
+    def postpone(self, leases: Iterable[Lease], seconds: float, reason: str, outage: bool) -> None:
+        def change(row: Row[Thing]) -> None:
+            row.state, row.last_error, row.outage = self.waiting, reason, outage
+            row.run_at = self.clock.monotonic() + seconds
+            row.failures += 1
+
+        self._end(leases, change)
+
+    def release(self, leases: Iterable[Lease]) -> None:
+        def change(row: Row[Thing]) -> None:
+            row.state = self.waiting
+
+        self._end(leases, change)
+
+    def _end(self, leases: Iterable[Lease], change: Callable[[Row[Thing]], None]) -> list[Row[Thing]]:
+        ours = [self.rows[lease.key] for lease in leases if self.holds(lease)]
+        for row in ours:
+            change(row)
+            row.owner, row.lease_until = None, 0.0
+            row.excused += 1
+        return ours
+
+    def wake(self) -> int:
+        asleep = [row for row in self.owed if row.outage and row.owner is None]
+        for row in asleep:
+            row.run_at, row.outage = self.clock.monotonic(), False
+        return len(asleep)
+
+    def end_leases_of(self, is_gone: Callable[[str], bool]) -> int:
+        now = self.clock.monotonic()
+        held = [row for row in self.owed if row.owner and row.lease_until > now and is_gone(row.owner)]
+        for row in held:
+            row.lease_until = now
+        return len(held)

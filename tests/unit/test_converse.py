@@ -1,0 +1,280 @@
+"""One turn, from the claim to its end: answered once, or ended with a sentence, whatever the model does."""
+
+import pytest
+
+from app.domain.conversation import Turn
+from app.domain.errors import ModelRefused, ModelUnavailable, StoreUnavailable
+from app.domain.events import EventType
+from app.routing import TaskName
+from app.services.converse import MAX_MODEL_FAILURES, Conversation, ModelWindow, converse
+from tests.builders import a_message
+from tests.fakes import BreaksOff, InMemoryStore, RecordingBroadcast, RecordingDoorbell, RecordingNotes, ScriptedModel
+from tests.fakes_parts import Ring, Step
+from tests.fakes_store import InMemoryTurns
+
+AWAY = ModelUnavailable("The model's endpoint could not be reached.")
+
+
+class Stage:
+    """A store with one message, and a worker whose model follows a script."""
+
+    def __init__(self, *scripts: list[Step], memories: tuple[str, str] | None = ("u-0", "wm")) -> None:
+        self.store = InMemoryStore()
+        self.clock = self.store.clock
+        self.message = a_message("hello", "s-1", metadata={"universe_id": "u-1"}, traceparent="00-aa-bb-01")
+        self.store.inbox().accept(self.message, None)
+        self.turns = self.store.turns(self.store.presence("worker"))
+        self.model = ScriptedModel(*(scripts or (["hi"],)))
+        self.broadcast, self.doorbell, self.notes = RecordingBroadcast(), RecordingDoorbell(), RecordingNotes()
+        self.memories = memories
+
+    def run(self, event_id: str = "", turns: InMemoryTurns | None = None) -> str:
+        window = ModelWindow("be kind", 4096, 512)
+        conversation = Conversation(
+            turns or self.turns,
+            self.model,
+            self.broadcast,
+            self.doorbell,
+            self.clock,
+            self.notes,
+            window,
+            self.memories,
+        )
+        return converse(event_id or self.message.event_id, conversation)
+
+    @property
+    def types(self) -> list[str]:
+        return [event.type.value for event in self.store.events["s-1"]]
+
+    @property
+    def state(self) -> str:
+        return self.store.turn_rows.rows[self.message.event_id].state
+
+    @property
+    def last(self) -> dict[str, object]:
+        return self.store.stream_store().events_after("s-1", 0, 100)[-1]
+
+
+def test_a_message_is_answered_once_with_everything_that_belongs_to_it() -> None:
+    stage = Stage(["Once ", "upon"])
+
+    assert stage.run() == "done"
+    assert stage.run() == "nothing to do"
+
+    assert stage.types == ["user", "assistant.started", "assistant.thinking", "assistant.final"]
+    assert stage.last["message"] == "Once upon"
+    assert stage.last["metadata"] == {
+        "status": "completed", "source": "scripted", "usage": {"input_tokens": 7, "output_tokens": 9}
+    }  # fmt: skip
+    memory = stage.store.memory_rows.rows[f"{stage.message.event_id}:answer"].thing
+    assert (memory.place.universe, memory.place.namespace, memory.role) == ("u-1", "wm", "assistant")
+    assert TaskName.SYNC_MEMORIES in stage.doorbell.tasks
+    assert stage.notes.last["model"] == "ok"
+
+
+def test_the_model_hears_who_it_is_and_what_was_said() -> None:
+    stage = Stage(["first answer"])
+    stage.run()
+    again = a_message("and now?", "s-1")
+    stage.store.inbox().accept(again, None)
+
+    stage.run(again.event_id)
+
+    assert [(line.role, line.content) for line in stage.model.asked[1]] == [
+        ("system", "be kind"), ("user", "hello"), ("assistant", "first answer"), ("user", "and now?")
+    ]  # fmt: skip
+
+
+def test_pieces_are_shown_with_their_place_in_the_answer() -> None:
+    stage = Stage(["Once ", "upon"])
+    stage.run()
+
+    pieces = stage.broadcast.of("s-1", EventType.DELTA)
+
+    assert [(p["message"], p["metadata"]["offset"], p["metadata"]["attempt"], p["after"]) for p in pieces] == [
+        ("Once ", 0, 1, 3), ("upon", 5, 1, 3)
+    ]  # fmt: skip
+
+
+def test_what_is_shown_live_is_what_is_kept() -> None:
+    stage = Stage()
+    stage.run()
+
+    shown = [item for item in stage.broadcast.shown["s-1"] if item.get("seq")]
+
+    assert shown == stage.store.stream_store().events_after("s-1", 2, 100)
+
+
+def test_the_text_is_durable_at_most_every_fifth_of_a_second() -> None:
+    saved: list[str] = []
+    stage = Stage([])
+
+    def look() -> None:
+        stage.clock.advance(0.1)
+        partial = stage.store.stream_store().partial("s-1")
+        saved.append(partial.text if partial else "")
+
+    stage.model = ScriptedModel(["a", look, "b", look, "c", look, "d", look, "e"])
+    stage.run()
+
+    assert saved == ["", "", "abc", "abc"]
+
+
+def test_a_turn_that_is_not_due_is_nothing_to_do() -> None:
+    stage = Stage()
+    second = a_message("two", "s-1")
+    stage.store.inbox().accept(second, None)
+
+    assert stage.run(second.event_id) == "nothing to do"
+    assert stage.run("unknown") == "nothing to do"
+
+
+def test_the_end_of_a_turn_rings_for_the_next_of_its_session() -> None:
+    stage = Stage()
+    second = a_message("two", "s-1")
+    stage.store.inbox().accept(second, None)
+
+    stage.run()
+
+    assert Ring(TaskName.RESPOND, (second.event_id,)) in stage.doorbell.rings
+
+
+def test_a_model_that_is_away_is_asked_again_later() -> None:
+    stage = Stage([AWAY], ["hi"])
+
+    assert stage.run() == "postponed"
+    assert stage.run() == "nothing to do"
+    assert stage.notes.last["model"] == "down"
+    stage.clock.advance(2)
+
+    assert stage.run() == "done"
+    assert stage.types.count("assistant.thinking") == 2
+    assert stage.last["message"] == "hi"
+
+
+def test_the_models_wish_for_a_pause_is_kept() -> None:
+    stage = Stage([ModelUnavailable("The model's endpoint answered 429.", 40.0)], ["hi"])
+    stage.run()
+    stage.clock.advance(39)
+    assert stage.run() == "nothing to do"
+
+    stage.clock.advance(2)
+
+    assert stage.run() == "done"
+
+
+@pytest.mark.parametrize("script", [[AWAY], ["Once ", AWAY], ["Once ", BreaksOff()], [BreaksOff()]], ids=str)
+def test_after_the_last_failure_the_turn_ends_with_a_sentence(script: list[Step]) -> None:
+    stage = Stage(script)
+    for _ in range(MAX_MODEL_FAILURES - 1):
+        assert stage.run() == "postponed"
+        stage.clock.advance(60)
+
+    assert stage.run() == "failed"
+
+    assert stage.types[-1] == "assistant.error"
+    assert "again" in str(stage.last["metadata"])
+    assert stage.state == "failed"
+    assert f"{stage.message.event_id}:answer" not in stage.store.memory_rows.rows
+
+
+def test_a_refusal_ends_the_turn_at_once() -> None:
+    stage = Stage([ModelRefused("The model's endpoint refused the key; check LLM_API_KEY.")])
+
+    assert stage.run() == "failed"
+
+    assert stage.last["metadata"] == {"reason": "The model's endpoint refused the key; check LLM_API_KEY."}
+    assert stage.notes.last["model"] == "degraded"
+
+
+def test_somebody_elses_turn_is_left_alone() -> None:
+    stage = Stage([])
+    other = stage.store.turns(stage.store.presence("other"))
+
+    def overtaken() -> None:
+        stage.clock.advance(31)
+        turn = other.claim(stage.message.event_id)
+        assert isinstance(turn, Turn)
+
+    stage.model = ScriptedModel(["Once ", overtaken, "upon"])
+
+    assert stage.run() == "lease lost"
+
+    assert "assistant.final" not in stage.types
+    assert stage.model.closed == 1
+
+
+def test_a_cancelled_turn_ends_soon_and_the_model_call_with_it() -> None:
+    stage = Stage([])
+
+    def cancel() -> None:
+        stage.store.turn_rows.rows[stage.message.event_id].thing.cancel_requested = True
+        stage.clock.advance(0.3)
+
+    stage.model = ScriptedModel(["Once ", cancel, "upon ", "never said"])
+
+    assert stage.run() == "cancelled"
+
+    assert stage.types[-1] == "assistant.cancelled"
+    assert "never said" not in [item["message"] for item in stage.broadcast.of("s-1", EventType.DELTA)]
+
+
+def test_an_outage_of_postgres_in_the_middle_does_not_stop_the_answer() -> None:
+    stage = Stage([])
+
+    def switch(down: bool) -> None:
+        stage.store.down = down
+        stage.clock.advance(0.3)
+
+    stage.model = ScriptedModel(["Once ", lambda: switch(True), "upon ", lambda: switch(False), "a time"])
+
+    assert stage.run() == "done"
+    assert stage.last["message"] == "Once upon a time"
+
+
+def test_an_outage_at_the_end_is_waited_out() -> None:
+    stage = Stage(["Once", lambda: setattr(stage.store, "down", True)])
+    sleep = stage.clock.sleep
+
+    def back_after_a_while(seconds: float) -> None:
+        sleep(seconds)
+        stage.store.down = stage.clock.monotonic() < 5
+
+    stage.clock.sleep = back_after_a_while  # type: ignore[method-assign]
+
+    assert stage.run() == "done"
+    assert stage.types.count("assistant.thinking") == 1
+
+
+def test_an_outage_at_the_end_leaves_the_turn_for_another_attempt() -> None:
+    stage = Stage([])
+
+    def gone() -> None:
+        stage.store.down = True
+
+    stage.model = ScriptedModel(["Once", gone], ["Once again"])
+    with pytest.raises(StoreUnavailable):
+        stage.run()
+    stage.store.down = False
+    stage.clock.advance(31)
+
+    assert stage.run() == "done"
+    assert stage.types.count("assistant.final") == 1
+
+
+def test_without_memories_the_answer_is_not_remembered() -> None:
+    stage = Stage(memories=None)
+    stage.run()
+
+    assert f"{stage.message.event_id}:answer" not in stage.store.memory_rows.rows
+
+
+def test_a_lease_is_renewed_for_as_long_as_the_turn_is_worked_on() -> None:
+    stage = Stage([])
+    held: list[int] = []
+    stage.model = ScriptedModel(["hi", lambda: held.append(stage.turns.presence.working[stage.message.event_id])])
+
+    stage.run()
+
+    assert held == [1]
+    assert stage.turns.presence.working[stage.message.event_id] == 0

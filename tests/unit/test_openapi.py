@@ -1,0 +1,51 @@
+"""The description comes from the declared routes and cannot disagree with them; no server is needed to read it."""
+
+from typing import Any
+
+import pytest
+
+from app.gateway.app import AREAS
+from app.gateway.docs import openapi
+from app.settings import read
+from tests.conftest import ROOT
+
+
+@pytest.fixture(scope="module")
+def description() -> dict[str, Any]:
+    return openapi([operation for area in AREAS for operation in area.operations], read({}).sa01_version)
+
+
+def test_the_message_is_described_with_its_limits(description: dict[str, Any]) -> None:
+    call = description["paths"]["/v1/session/message"]["post"]
+    schema = description["components"]["schemas"]["MessageForm"]
+
+    assert call["requestBody"]["content"]["application/json"]["schema"]["$ref"].endswith("/MessageForm")
+    assert schema["additionalProperties"] is False
+    assert schema["required"] == ["message"]
+    assert (schema["properties"]["message"]["minLength"], schema["properties"]["message"]["maxLength"]) == (1, 32_000)
+    assert {"Idempotency-Key", "X-Universe-Id"} <= {p["name"] for p in call["parameters"] if p["in"] == "header"}
+
+
+def test_every_error_is_a_problem(description: dict[str, Any]) -> None:
+    for calls in description["paths"].values():
+        for call in calls.values():
+            for status, answer in call["responses"].items():
+                assert status == "200" or "application/problem+json" in answer["content"]
+
+
+def test_lists_say_their_limits(description: dict[str, Any]) -> None:
+    parameters = {p["name"]: p["schema"] for p in description["paths"]["/v1/sessions"]["get"]["parameters"]}
+
+    assert (parameters["limit"]["minimum"], parameters["limit"]["maximum"], parameters["limit"]["default"]) == (
+        1,
+        200,
+        50,
+    )
+
+
+def test_the_gateway_never_reaches_kafka_or_a_model() -> None:
+    forbidden = ("import kafka", "from kafka", "adapters.kafka", "import openai", "adapters.http.model")
+    for folder in ("app/gateway", "app/wiring/serving.py"):
+        paths = [ROOT / folder] if folder.endswith(".py") else list((ROOT / folder).glob("*.py"))
+        for path in paths:
+            assert not [word for word in forbidden if word in path.read_text()], path

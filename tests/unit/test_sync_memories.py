@@ -1,0 +1,203 @@
+"""Memories reach SomaBrain once each, for as long as its outage lasts, and then owe their record."""
+
+from dataclasses import dataclass, field
+
+from app.domain.memory import Memory, Remembered
+from app.routing import TaskName
+from app.services.accept_message import Reception, accept_message
+from app.services.probe_brain import probe_brain
+from app.services.sync_memories import Delivered, MemoryPlane, sync_due_memories
+from tests.builders import a_message
+from tests.fakes import InMemoryBrain, InMemoryStore, RecordingBroadcast, RecordingDoorbell, RecordingNotes
+
+
+@dataclass
+class Stage:
+    """A store, a brain, and the way between them."""
+
+    brain: InMemoryBrain = field(default_factory=InMemoryBrain)
+    batch: int = 100
+
+    def __post_init__(self) -> None:
+        self.store = InMemoryStore()
+        self.clock = self.store.clock
+        self.bell, self.broadcast, self.notes = RecordingDoorbell(), RecordingBroadcast(), RecordingNotes()
+        outbox = self.store.memory_outbox("worker")
+        self.plane = MemoryPlane(outbox, self.brain, self.bell, self.broadcast, self.clock, self.batch)
+
+    def say(self, *texts: str) -> list[str]:
+        messages = [a_message(text, "s-1") for text in texts]
+        for message in messages:
+            accept_message(message, None, Reception(self.store.inbox(), RecordingDoorbell(), self.broadcast))
+        return [message.event_id for message in messages]
+
+    def sync(self) -> Delivered:
+        return sync_due_memories(self.plane)
+
+    @property
+    def owed(self) -> int:
+        return len(self.store.memory_rows.owed)
+
+
+def test_a_memory_survives_a_brain_outage() -> None:
+    stage = Stage(InMemoryBrain(down=True))
+    stage.say("hello")
+    for _ in range(20):
+        stage.sync()
+        stage.clock.advance(minutes=10)
+        stage.brain.close_breaker()
+    assert stage.owed == 1
+
+    stage.brain.down = False
+    stage.sync()
+
+    assert stage.brain.texts == ["hello"]
+    assert stage.owed == 0
+
+
+def test_a_remembered_memory_owes_its_record_and_says_so() -> None:
+    stage = Stage()
+    (event_id,) = stage.say("hello")
+
+    assert stage.sync() == Delivered(ok=1)
+
+    (row,) = stage.store.record_rows.owed
+    assert row.thing.record.payload["event_id"] == event_id
+    assert TaskName.DRAIN_OUTBOX in stage.bell.tasks
+    assert stage.broadcast.shown["s-1"][-1]["metadata"] == {event_id: "remembered"}
+
+
+def test_nothing_to_do_is_nothing_done() -> None:
+    stage = Stage()
+
+    assert stage.sync() == Delivered()
+    assert not stage.bell.rings
+
+
+def test_a_memory_that_the_brain_refuses_is_buried_and_the_others_go_on() -> None:
+    stage = Stage()
+    _, bad, _ = stage.say("good", "bad", "better")
+    remember = stage.brain.remember
+
+    def refuse_the_bad(memory: Memory) -> Remembered:
+        stage.brain.refusing = memory.event_id == bad
+        return remember(memory)
+
+    stage.brain.remember = refuse_the_bad  # type: ignore[method-assign]
+
+    assert stage.sync() == Delivered(ok=2, dead=1)
+
+    assert stage.store.memory_rows.rows[bad].state == "dead"
+    assert "422" in (stage.store.memory_rows.rows[bad].last_error or "")
+
+
+def test_what_was_remembered_before_the_outage_is_settled() -> None:
+    stage = Stage()
+    stage.say("one", "two", "three")
+    offered: list[str] = []
+    remember = stage.brain.remember
+
+    def fail_on_the_second(memory: Memory) -> Remembered:
+        offered.append(str(memory.payload["content"]))
+        stage.brain.down = len(offered) > 1
+        return remember(memory)
+
+    stage.brain.remember = fail_on_the_second  # type: ignore[method-assign]
+
+    assert stage.sync() == Delivered(ok=1, retry=2)
+
+    assert offered == ["one", "two"], "after the first failure the rest is not even tried"
+    assert stage.owed == 2
+
+
+def test_an_open_breaker_claims_nothing() -> None:
+    stage = Stage()
+    (event_id,) = stage.say("hello")
+    stage.brain.breaker_open = True
+
+    assert stage.sync() == Delivered()
+
+    assert stage.store.memory_rows.rows[event_id].attempts == 0
+
+
+def test_wrong_credentials_kill_no_memory() -> None:
+    stage = Stage(InMemoryBrain(forbidden=True))
+    stage.say("hello")
+    for _ in range(50):
+        stage.sync()
+        stage.clock.advance(minutes=2)
+
+    stage.brain.forbidden = False
+
+    assert stage.sync() == Delivered(ok=1)
+
+
+def test_the_brains_wish_to_wait_is_kept_even_when_it_is_back() -> None:
+    stage = Stage(InMemoryBrain(down=True, retry_after=40.0))
+    stage.say("hello")
+    stage.sync()
+    stage.brain.down = False
+
+    assert probe_brain(stage.plane, stage.notes) == 0
+    stage.clock.advance(39)
+    assert stage.sync() == Delivered()
+    stage.clock.advance(2)
+
+    assert stage.sync() == Delivered(ok=1)
+
+
+def test_the_first_yes_of_the_brain_wakes_the_whole_backlog() -> None:
+    stage = Stage(InMemoryBrain(down=True))
+    stage.say("one", "two", "three")
+    stage.sync()
+    assert probe_brain(stage.plane, stage.notes) == 0
+    assert stage.notes.last["somabrain"] == "down"
+    stage.brain.down = False
+
+    assert probe_brain(stage.plane, stage.notes) == 3
+
+    assert TaskName.SYNC_MEMORIES in stage.bell.tasks
+    assert stage.sync() == Delivered(ok=3)
+    assert probe_brain(stage.plane, stage.notes) == 0
+    assert stage.notes.last["somabrain"] == "ok"
+
+
+def test_a_full_batch_rings_for_more() -> None:
+    stage = Stage(batch=2)
+    stage.say("one", "two", "three")
+
+    stage.sync()
+
+    assert TaskName.SYNC_MEMORIES in stage.bell.tasks
+
+
+def test_one_call_ends_well_before_its_lease() -> None:
+    stage = Stage()
+    stage.say("one", "two", "three")
+    remember = stage.brain.remember
+
+    def slowly(memory: Memory) -> Remembered:
+        stage.clock.advance(6)
+        return remember(memory)
+
+    stage.brain.remember = slowly  # type: ignore[method-assign]
+
+    assert stage.sync() == Delivered(ok=2)
+    assert stage.sync() == Delivered(ok=1), "what was not tried was given back at once"
+
+
+def test_a_zombies_success_shows_nothing() -> None:
+    stage = Stage()
+    stage.say("hello")
+    remember = stage.brain.remember
+
+    def overtaken(memory: Memory) -> Remembered:
+        stage.clock.advance(31)
+        stage.store.memory_outbox("other").claim_due(10)
+        return remember(memory)
+
+    stage.brain.remember = overtaken  # type: ignore[method-assign]
+    stage.sync()
+
+    assert not stage.store.record_rows.owed
+    assert not any(item["type"] == "memory.status" for item in stage.broadcast.shown["s-1"])
