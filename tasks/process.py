@@ -3,7 +3,7 @@
 import sys
 from typing import Any
 
-from celery.signals import celeryd_init, setup_logging, worker_process_init, worker_ready
+from celery.signals import setup_logging, worker_init, worker_process_init, worker_ready
 from prometheus_client import start_http_server
 
 from app.domain.errors import Misconfigured
@@ -17,7 +17,8 @@ def _log(**_: Any) -> None:
     configure_logging(settings().log_level, settings().process_name or "worker")
 
 
-@celeryd_init.connect  # type: ignore[untyped-decorator]
+# Not `celeryd_init`: that one is sent before `--include` has imported this module.
+@worker_init.connect  # type: ignore[untyped-decorator]
 def _check(**_: Any) -> None:
     try:
         this_process().check_schema()

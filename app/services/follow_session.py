@@ -117,7 +117,7 @@ class _Follower:
             yield from self._news(item["metadata"])
         elif item["type"] == EventType.DELTA:
             yield from self._live_delta(_delta(item))
-        else:
+        elif "seq" in item:
             yield from self._durable(item)
 
     def _durable(self, item: dict[str, Any]) -> Iterator[dict[str, Any]]:

@@ -38,6 +38,10 @@ class WalRig(ABC):
     def scribble(self, value: bytes) -> None:
         """Put bytes into the log that no writer of ours would."""
 
+    def close(self) -> None:
+        """Leave the log."""
+        self.reader.close()
+
     def records(self, count: int, **fields: Any) -> list[WalRecord]:
         return [a_record(self.topic, payload={"n": number}, **fields) for number in range(count)]
 
@@ -62,8 +66,12 @@ class KafkaRig(WalRig):
             [NewTopic(topic, 3, 1), NewTopic(f"{topic}.small", 1, 1, topic_configs={"max.message.bytes": "5000"})]
         )
         admin.close()
-        self.writer = KafkaWalWriter(self._options)
+        self.writer = self._kafka_writer = KafkaWalWriter(self._options)
         self.reader = KafkaWalReader(self._options, topic, an_id("group-"), self.next_offset)
+
+    def close(self) -> None:
+        super().close()
+        self._kafka_writer.close()
 
     def scribble(self, value: bytes) -> None:
         producer = KafkaProducer(bootstrap_servers=self._options["bootstrap_servers"])
@@ -75,7 +83,7 @@ class KafkaRig(WalRig):
 def kafka(settings: Settings) -> Iterator[KafkaRig]:
     made = KafkaRig(an_id("wal-"), settings)
     yield made
-    made.reader.close()
+    made.close()
 
 
 @pytest.fixture(params=["memory", "kafka"])
@@ -85,7 +93,7 @@ def rig(request: pytest.FixtureRequest) -> Iterator[WalRig]:
         MemoryWalRig(topic) if request.param == "memory" else KafkaRig(topic, request.getfixturevalue("settings"))
     )
     yield made
-    made.reader.close()
+    made.close()
 
 
 def read(rig: WalRig, count: int) -> list[WalBatch]:

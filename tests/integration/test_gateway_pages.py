@@ -1,7 +1,9 @@
 """What the gateway tells about itself and lists for people."""
 
 import json
+import logging
 import re
+from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -49,8 +51,12 @@ def test_every_parameter_of_a_path_is_described(description: Any) -> None:
 
 
 @pytest.fixture(scope="module")
-def app(settings: Settings) -> Flask:
-    return create_app(settings)
+def app(settings: Settings) -> Iterator[Flask]:
+    """The application in this process, which must not keep its way of logging."""
+    root = logging.getLogger()
+    handlers, level = root.handlers[:], root.level
+    yield create_app(settings)
+    root.handlers[:], root.level = handlers, level
 
 
 def test_every_route_is_described(description: Any, app: Flask) -> None:

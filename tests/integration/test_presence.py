@@ -46,7 +46,7 @@ def test_a_lease_outlives_its_length_while_it_is_worked_on(store: PostgresRig, e
         eventually(lambda: lease_seconds(engine, turn) > 2.8)
 
 
-def test_a_turn_that_its_worker_forgot_is_free_within_a_heartbeat(store: PostgresRig) -> None:
+def test_a_turn_that_its_worker_forgot_is_free_within_seconds(store: PostgresRig) -> None:
     turn = claimed(store, store.process().appear())
 
     other = store.process()

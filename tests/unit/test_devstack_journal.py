@@ -8,6 +8,7 @@ import pytest
 from devstack import journal, logs
 from devstack.faults import CannotStart
 from devstack.journal import Journal, RotatingFile
+from devstack.trouble import trouble_in
 
 
 @pytest.fixture
@@ -43,6 +44,31 @@ def test_the_last_words_are_the_reason_when_there_is_one(kept: Journal) -> None:
     kept.close()
     assert kept.last_words("redis") == "FATAL could not bind"
     assert kept.last_words("nobody") == ""
+
+
+def test_the_reason_in_a_traceback_is_its_exception(kept: Journal, alarms: list[str]) -> None:
+    write(kept, b"Traceback (most recent call last):\n  File x\nsome.lib.FooError: no such host\n\tIs it running?\n")
+    kept.close()
+    assert kept.last_words("redis") == "some.lib.FooError: no such host"
+    assert alarms == ["redis: some.lib.FooError: no such host"]
+
+
+@pytest.mark.parametrize(
+    ("line", "shown"),
+    [
+        ('{"level": "INFO", "message": "an error was handled"}', ""),
+        ('{"level": "WARNING", "message": "the brain is away"}', "WARNING the brain is away"),
+        (
+            '{"level": "ERROR", "message": "failed", "exception": "Trace\\n  x\\nFooError: bar"}',
+            "ERROR failed (FooError: bar)",
+        ),
+        ('{"half of a line', ""),
+        ("{}", ""),
+        ("[2026] [ERROR] Worker exited", "[2026] [ERROR] Worker exited"),
+    ],
+)
+def test_json_is_unwrapped_and_its_level_decides(line: str, shown: str) -> None:
+    assert trouble_in(line) == shown
 
 
 def test_bytes_that_are_no_text_do_no_harm(kept: Journal, alarms: list[str]) -> None:

@@ -224,6 +224,17 @@ def test_a_slow_reader_is_told_to_come_back(stage: Stage) -> None:
         until(stream, EventType.FINAL)
 
 
+def test_an_item_of_a_stranger_harms_no_stream(stage: Stage) -> None:
+    stage.accept()
+    stream = stage.follow()
+    until(stream, EventType.STARTED)
+    stage.feed.publish("s-1", {"type": "somebody.elses"})
+
+    stage.answer()
+
+    assert until(stream, EventType.FINAL)
+
+
 def test_how_far_memories_are_is_told_once_and_only_forwards(stage: Stage) -> None:
     stage.accept()
     memory = stage.message.event_id

@@ -23,7 +23,7 @@ LONGEST_ANSWER = 200_000
 _LONGEST_PAUSE_SECONDS = 300.0
 _REFUSED = {400, 401, 403, 404, 405, 413, 422}
 # What reading an answer of the wrong shape raises: the client does not check what it was sent.
-_NOT_AN_ANSWER = (APIError, httpx2.HTTPError, ValueError, TypeError, AttributeError, LookupError)
+_BROKEN = (ModelUnavailable, APIError, httpx2.HTTPError, ValueError, TypeError, AttributeError, LookupError)
 
 
 @dataclass
@@ -50,7 +50,7 @@ class OpenAIModel:
             try:
                 with self._open(lines, traceparent, deadline) as chunks:
                     yield from self._read(chunks)
-            except (ModelUnavailable, *_NOT_AN_ANSWER) as error:
+            except _BROKEN as error:
                 if deadline.is_over:
                     raise ModelUnavailable("The model took too long and was cut off.") from error
                 raise _translated(error) from error
@@ -116,7 +116,7 @@ class OpenAIModel:
 
 
 def _absorb(chunk: Any, heard: _Heard) -> str:
-    """The new text in a chunk; one that is no chunk raises one of `_NOT_AN_ANSWER`."""
+    """The new text in a chunk; one that is no chunk raises one of `_BROKEN`."""
     usage = getattr(chunk, "usage", None)
     if usage is not None:
         heard.usage = Usage(int(usage.prompt_tokens or 0), int(usage.completion_tokens or 0))

@@ -77,6 +77,11 @@ class KafkaWalWriter:
             )
         return self._producer
 
+    def close(self) -> None:
+        """Let the connection go; the next `publish` makes a new one."""
+        with self._lock:
+            self._drop_producer()
+
     def _drop_producer(self) -> None:
         producer, self._producer = self._producer, None
         if producer is not None:

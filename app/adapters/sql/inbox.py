@@ -8,7 +8,7 @@ from sqlalchemy import Connection, Engine, RowMapping, text
 from app.adapters.sql.engine import transaction
 from app.adapters.sql.rows import append_event, as_json, owe_memory, place_event
 from app.domain.conversation import Receipt, RequestKey, UserMessage
-from app.domain.errors import KeyReused, NotFound
+from app.domain.errors import Conflict, KeyReused, NotFound
 from app.domain.events import EventType, NewEvent, SessionEvent
 from app.domain.memory import memory_of, place_of
 
@@ -123,7 +123,9 @@ def _scope(key: RequestKey) -> dict[str, object]:
 
 
 def _first_receipt(connection: Connection, key: RequestKey) -> Receipt:
-    row = connection.execute(_READ_KEY, _scope(key)).mappings().one()
+    row = connection.execute(_READ_KEY, _scope(key)).mappings().one_or_none()
+    if row is None:
+        raise Conflict("this Idempotency-Key has just expired; send the message again")
     if row["body_digest"] != key.body_digest:
         raise KeyReused("this Idempotency-Key was used with another body; use a new key for a new message")
     return Receipt(row["session_id"], row["event_id"], replayed=True)

@@ -69,6 +69,10 @@ RECORDS = WorkKind(
 KINDS = (TURNS, MEMORIES, RECORDS)
 
 
+_ORPHAN_SECONDS = 3
+"""A claim that is younger than this may not be in its heartbeat's list yet."""
+
+
 class Leases:
     """The statements of one kind of work, run on the caller's connection and so in the caller's transaction."""
 
@@ -156,7 +160,9 @@ class Leases:
             UPDATE {kind.table} w
             SET lease_until = CASE WHEN w.{kind.key}::text = ANY(CAST(:keys AS text[]))
                                    THEN now() + make_interval(secs => :seconds) ELSE now() END
-            WHERE w.lease_owner = :owner AND w.state IN ({kind.owed_sql})"""  # noqa: S608
+            WHERE w.lease_owner = :owner AND w.state IN ({kind.owed_sql})
+              AND (w.{kind.key}::text = ANY(CAST(:keys AS text[]))
+                   OR w.lease_until < now() + make_interval(secs => :seconds - {_ORPHAN_SECONDS}))"""  # noqa: S608
         connection.execute(text(statement), {"keys": list(keys), "owner": self._owner, "seconds": self._seconds})
 
 
