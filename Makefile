@@ -1,6 +1,6 @@
 # Everything a person or a machine does with this project. Bare `make` prints the list.
 .DEFAULT_GOAL := help
-.PHONY: help run status logs stop test test-unit lint format types imports drill-outage bench bench-start lock clean \
+.PHONY: help run status logs stop test test-unit coverage lint format types imports drill-outage bench bench-start lock clean \
 	install install-test
 
 PORT_OFFSET ?= 0
@@ -33,6 +33,10 @@ test: install-test ## everything that proves the system: lint, types, imports, a
 
 test-unit: install-test ## the tests that need no server
 	@$(BIN)/python -m pytest tests/unit tests/architecture -m "not servers and not browser"
+
+coverage: install-test ## which lines the unit, contract and integration tests reach
+	@$(BIN)/coverage run -m pytest tests/unit tests/contracts tests/integration
+	@$(BIN)/coverage report --skip-covered --sort=cover
 
 lint: install-test ## ruff: rules and format
 	@$(BIN)/ruff check .

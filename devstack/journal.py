@@ -5,7 +5,6 @@ One thread reads all pipes; an idle stack costs it nothing.
 
 import contextlib
 import os
-import re
 import selectors
 import threading
 from collections import deque
@@ -13,14 +12,11 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import BinaryIO
 
+from devstack.trouble import trouble_in
+
 ROTATE_BYTES = 5 * 1024 * 1024
 KEPT = 2
 _LONGEST_LINE = 64 * 1024
-_ALARM = re.compile(rb"\b(WARN(ING)?|ERROR|CRITICAL|FATAL|PANIC|SEVERE|Traceback|warning|error|critical)\b")
-# True of most machines, harmless here, and not for the person in front of this to change.
-_CALM = re.compile(
-    rb"Memory overcommit must be enabled|the database system is (not yet|starting|shutting)|logfile -> \[stderr\]"
-)
 
 
 class RotatingFile:
@@ -94,8 +90,9 @@ class Journal:
     def last_words(self, name: str) -> str:
         """The last line that says anything, best one that sounds like the reason."""
         lines = [line for line in self._last.get(name, ()) if line.strip()]
-        alarming = [line for line in lines if _ALARM.search(line.encode())]
-        return (lines[-1:] if not alarming else alarming[-1:] or [""])[0].strip()[:300] if lines else ""
+        alarming = [trouble for line in lines if (trouble := trouble_in(line))]
+        chosen = alarming or lines or [""]
+        return chosen[-1].strip()[:300]
 
     def close(self) -> None:
         """Read what is there and end."""
@@ -150,5 +147,5 @@ class Journal:
         for line in lines.splitlines():
             text = line.decode(errors="replace")
             self._last[name].append(text)
-            if _ALARM.search(line) and not _CALM.search(line):
-                self._alarm(name, text)
+            if trouble := trouble_in(text):
+                self._alarm(name, trouble)

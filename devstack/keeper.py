@@ -30,6 +30,7 @@ class Keeper:
         self._yard = yard
         self._wish = Wish.UP
         self._deaths = 0
+        self._lives = 0
         self._ready = False
         self._ever_ready = False
         self._process: subprocess.Popen[bytes] | None = None
@@ -60,8 +61,11 @@ class Keeper:
     # --- commands
 
     def kill(self) -> None:
-        """SIGKILL the whole tree; it comes back by itself."""
+        """SIGKILL the whole tree; it comes back by itself. Once this returns, `wait_for` means its next life."""
+        lives, living = self._lives, self.pid
         tree.kill(self._yard.data_dir, self.part.name)
+        with self._changed:
+            self._changed.wait_for(lambda: not living or self._lives > lives, 5)
 
     def freeze(self) -> None:
         """SIGSTOP the whole tree."""
@@ -214,5 +218,9 @@ class Keeper:
             return False
         self.restarts += 1
         self._deaths = 1 if lived > CALM_SECONDS else self._deaths + 1
+        with self._changed:
+            self.state = State.PAUSING
+            self._lives += 1
+            self._changed.notify_all()
         self._yard.say(name, f"{cause}{f': {words}' if words else ''}; starting again in {pause_after(self._deaths)} s")
         return True

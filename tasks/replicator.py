@@ -9,6 +9,7 @@ from app.wiring.process import this_process
 from app.wiring.replicating import bridge_of
 from tasks.application import celery
 from tasks.base import ServiceTask
+from tasks.process import SHUTTING_DOWN
 
 _NEXT_SLICE_EXPIRES = 2.0
 
@@ -23,7 +24,7 @@ def replicate_wal() -> int:
 
 @lru_cache(maxsize=1)
 def _bridge() -> Bridge:
-    return bridge_of(this_process(), _count)
+    return bridge_of(this_process(), _count, SHUTTING_DOWN.is_set)
 
 
 def _count(fresh: int, duplicate: int, dead: int, lag_seconds: float) -> None:

@@ -54,5 +54,6 @@ def engine(settings: Settings) -> Iterator[Engine]:
 @pytest.fixture(scope="session")
 def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
     """The whole system as `make run` starts it, with the built-in model, on free ports."""
-    with Stack(tmp_path_factory.mktemp("stack"), None) as running:
+    short_answers = {"LLM_MAX_OUTPUT_TOKENS": "128"}
+    with Stack(tmp_path_factory.mktemp("stack"), None, overrides=short_answers) as running:
         yield running

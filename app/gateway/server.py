@@ -41,7 +41,9 @@ def on_starting(_server: Any) -> None:
     """Refuse a schema that this version does not know, before any port is open."""
     try:
         _chosen.require("postgres_dsn", "redis_url")
-        wait_for_schema(SqlUpkeep(create_engine(_chosen.postgres_dsn.get_secret_value(), 1, "gateway start")).revision)
+        engine = create_engine(_chosen.postgres_dsn.get_secret_value(), 1, "gateway start")
+        wait_for_schema(SqlUpkeep(engine).revision)
+        engine.dispose()
     except Misconfigured as error:
         sys.exit(f"gateway: {error}")
 

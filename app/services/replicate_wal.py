@@ -12,7 +12,9 @@ from app.domain.wal import ReplicaRow, parse_all
 
 @dataclass(frozen=True, slots=True)
 class Bridge:
-    """What replicating needs. `replicated(ok, duplicate, dead, lag_seconds)` counts for the metrics."""
+    """What replicating needs. `replicated(ok, duplicate, dead, lag_seconds)` counts for the metrics;
+    `stopping` ends a slice early when the process has to end.
+    """
 
     reader: WalReader
     replica: Replica
@@ -22,6 +24,7 @@ class Bridge:
     replicated: Callable[[int, int, int, float], None]
     slice_seconds: float = 10.0
     batch: int = 500
+    stopping: Callable[[], bool] = lambda: False
 
 
 def replicate_slice(bridge: Bridge) -> int:
@@ -29,7 +32,7 @@ def replicate_slice(bridge: Bridge) -> int:
     handled = 0
     until = bridge.clock.monotonic() + bridge.slice_seconds
     try:
-        while bridge.clock.monotonic() < until:
+        while bridge.clock.monotonic() < until and not bridge.stopping():
             batches = bridge.reader.poll(0.5, bridge.batch)
             handled += sum(replicate(batch, bridge) for batch in batches)
     except WalUnavailable:

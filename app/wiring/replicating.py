@@ -9,7 +9,9 @@ from app.services.replicate_wal import Bridge
 from app.wiring.process import Process
 
 
-def bridge_of(process: Process, replicated: Callable[[int, int, int, float], None]) -> Bridge:
+def bridge_of(
+    process: Process, replicated: Callable[[int, int, int, float], None], stopping: Callable[[], bool]
+) -> Bridge:
     """The way from the log into the replica; `replicated` counts (fresh, duplicate, dead, lag in seconds)."""
     settings = process.settings
     settings.require("kafka_bootstrap_servers")
@@ -24,6 +26,7 @@ def bridge_of(process: Process, replicated: Callable[[int, int, int, float], Non
         clock=process.clock,
         notes=process.notes,
         replicated=replicated,
+        stopping=stopping,
         slice_seconds=settings.replicator_slice_seconds,
         batch=settings.replicator_batch_size,
     )

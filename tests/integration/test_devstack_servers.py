@@ -106,7 +106,6 @@ def test_records_survive_the_kill_of_kafka(stack: Stack) -> None:
         sent = producer.send("memory.wal", b"survives").get(timeout=10)
     before = stack.status()["kafka"]
     stack.kill("kafka")
-    until(lambda: stack.status()["kafka"].state != State.RUNNING or stack.status()["kafka"].pid != before.pid)
     stack.wait_ready("kafka")
     assert stack.status()["kafka"].restarts == before.restarts + 1
     consumer = KafkaConsumer("memory.wal", bootstrap_servers=bootstrap, auto_offset_reset="earliest")

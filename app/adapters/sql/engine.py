@@ -23,7 +23,7 @@ _SESSION_OPTIONS = " ".join(
     }.items()
 )
 
-_KEPT_CONNECTIONS = 4
+_KEPT_CONNECTIONS = 2
 """How many connections an idle process keeps; what a burst needed beyond that is closed after it."""
 
 
