@@ -56,9 +56,9 @@ class Health:
         return "ok" if all(component.status == "ok" for component in components.values()) else "degraded"
 
     def _ask_all(self) -> dict[str, Component]:
-        # A check that is still stuck from the last round is not asked again.
+        # A check that is still stuck from an earlier round is not asked again; one that came late is old news.
         for name, check in self._checks.items():
-            if name not in self._running:
+            if name not in self._running or self._running[name].done():
                 self._running[name] = self._pool.submit(_answer, check)
         wait(self._running.values(), timeout=BOUND_SECONDS)
         return {name: self._collect(name) for name in self._checks}

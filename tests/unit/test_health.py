@@ -6,6 +6,7 @@ import time
 from app.domain.errors import Rejected, StoreUnavailable
 from app.services.check_health import BOUND_SECONDS, Component, Health
 from app.services.health_notes import QuietNotes
+from tests.conftest import eventually
 from tests.fakes import FakeClock, RecordingNotes
 
 
@@ -60,6 +61,24 @@ def test_a_stuck_check_holds_up_nobody_and_is_not_asked_again() -> None:
     released.set()
 
     assert len(asked) == 1
+
+
+def test_an_answer_that_came_too_late_is_not_told_later() -> None:
+    released, answers = threading.Event(), [Component("down", "old news"), Component("ok")]
+
+    def slow_at_first() -> Component:
+        answer = answers.pop(0)
+        if answer.status == "down":
+            released.wait(30)
+        return answer
+
+    health = Health({"postgres": slow_at_first})
+    assert health.components()["postgres"].detail == "no answer within a second"
+    released.set()
+    eventually(lambda: health._running["postgres"].done())
+    health._kept_until = 0
+
+    assert health.components()["postgres"] == Component("ok")
 
 
 def test_an_answer_is_kept_for_two_seconds() -> None:
