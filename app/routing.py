@@ -77,7 +77,8 @@ class Worker:
 
 WORKERS: dict[ProcessName, Worker] = {
     ProcessName.WORKER_CONVERSATION: Worker((Queue.CONVERSATION,), ("tasks.conversation",), "threads", 8),
-    ProcessName.WORKER_TOOLS: Worker((Queue.TOOLS,), (), "prefork", 1),
+    # Prefork from the first tool on; until there is one, a child would only hold memory.
+    ProcessName.WORKER_TOOLS: Worker((Queue.TOOLS,), (), "solo", 1),
     ProcessName.WORKER_DELIVERY: Worker(
         (Queue.OUTBOX, Queue.MEMORY_SYNC, Queue.MAINTENANCE),
         ("tasks.outbox", "tasks.memory", "tasks.upkeep"),
