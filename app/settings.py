@@ -151,7 +151,7 @@ def _advice(name: str) -> str:
     field = Settings.model_fields[name]
     example = field.examples[0] if field.examples else field.default
     shown = example.get_secret_value() if isinstance(example, SecretStr) else example
-    return f"example: {name.upper()}={shown}"
+    return f"example: {name.upper()}={_as_text(shown)}"
 
 
 def read(environment: Mapping[str, str]) -> Settings:
@@ -162,7 +162,8 @@ def read(environment: Mapping[str, str]) -> Settings:
     except ValidationError as error:
         first = error.errors()[0]
         name = str(first["loc"][0])
-        raise Misconfigured(f"{name.upper()} is wrong: {first['msg']}; {_advice(name)}") from None
+        reason = first["msg"].removeprefix("Value error, ")
+        raise Misconfigured(f"{name.upper()} is wrong: {reason}; {_advice(name)}") from None
 
 
 def _lookup(variable: str, environment: Mapping[str, str]) -> str:
