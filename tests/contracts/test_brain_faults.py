@@ -47,7 +47,7 @@ def client(server: ScriptedBrain) -> HttpBrain:
 
 
 def a_client(server: ScriptedBrain, **variables: str) -> HttpBrain:
-    defaults = {"SOMA_BASE_URL": server.url, "SOMA_TIMEOUT_SECONDS": str(_DEADLINE)}
+    defaults = {"SOMA_BASE_URL": server.url}
     return HttpBrain.from_settings(read({**defaults, **variables}))
 
 
@@ -146,11 +146,12 @@ def test_a_wish_to_wait_may_be_a_date(server: ScriptedBrain, client: HttpBrain) 
 def test_a_server_that_never_ends_is_left_at_the_deadline(
     server: ScriptedBrain, client: HttpBrain, fault: Fault
 ) -> None:
+    hurried = a_client(server, SOMA_TIMEOUT_SECONDS=str(_DEADLINE))
     server.next_answers.append(fault)
     started = time.monotonic()
     with pytest.raises(BrainUnavailable, match="timeout"):
-        client.remember(a_memory())
-    assert _DEADLINE * 0.9 < time.monotonic() - started < _DEADLINE + 0.5
+        hurried.remember(a_memory())
+    assert _DEADLINE * 0.9 < time.monotonic() - started < _DEADLINE + 2
     assert client.remember(a_memory()).kept
 
 
