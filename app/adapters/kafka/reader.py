@@ -56,7 +56,7 @@ class KafkaWalReader:
                 heartbeat_interval_ms=1500,
                 request_timeout_ms=5000,
                 max_poll_interval_ms=60_000,
-                fetch_max_wait_ms=500,
+                fetch_max_wait_ms=100,
                 allow_auto_create_topics=False,
             )
             self._consumer.subscribe([self._topic], listener=_Assignment(self._forget))
