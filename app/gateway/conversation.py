@@ -6,14 +6,16 @@ from typing import Annotated, Any
 from flask import Response, g, jsonify, request
 from pydantic import AwareDatetime, Field
 
-from app.domain.conversation import RequestKey
-from app.domain.errors import NotFound
+from app.domain.conversation import Receipt, RequestKey, UserMessage
+from app.domain.errors import NotFound, StoreUnavailable
 from app.gateway.api import Answer, Area, Query
 from app.gateway.paging import decode, encode
 from app.gateway.problems import BadRequest
 from app.gateway.room import room
 from app.services.accept_message import accept_message
 from app.services.message_form import HEADERS, MAX_KEY_LENGTH, MessageForm, fill_from_headers, message_in, request_key
+from app.telemetry.metrics import WRITE_THROUGH, WRITE_THROUGH_RESULTS
+from app.wiring.serving import Serving
 
 SESSION_ID = re.compile(r"[A-Za-z0-9._:-]{1,128}")
 conversation = Area("conversation")
@@ -43,11 +45,29 @@ def post_message(body: MessageForm) -> Response:
         where = [{"loc": ["body", "attachments", "0"], "msg": "there is no such attachment"}]
         raise BadRequest(422, f"there is no attachment {body.attachments[0]}", where)
     tenant = room().serving.settings.soma_tenant_id
-    receipt = accept_message(message_in(body, tenant, g.traceparent), _key(body, tenant), room().serving.reception)
+    receipt = _keep(message_in(body, tenant, g.traceparent), _key(body, tenant))
     answer = jsonify(accepted=True, session_id=receipt.session_id, event_id=receipt.event_id)
     if receipt.replayed:
         answer.headers["Idempotent-Replayed"] = "true"
     return answer
+
+
+def _keep(message: UserMessage, key: RequestKey | None) -> Receipt:
+    serving = room().serving
+    try:
+        receipt = accept_message(message, key, serving.reception)
+    except StoreUnavailable:
+        _count_memory(serving, "error")
+        raise
+    if not receipt.replayed:
+        _count_memory(serving, "queued")
+    return receipt
+
+
+def _count_memory(serving: Serving, result: str) -> None:
+    if serving.memory_defaults is not None:
+        WRITE_THROUGH.labels("message").inc()
+        WRITE_THROUGH_RESULTS.labels("message", result).inc()
 
 
 def _key(body: MessageForm, tenant: str) -> RequestKey | None:

@@ -5,17 +5,17 @@ only lose.
 """
 
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 
 from tenacity import Retrying, retry_if_exception_type, stop_after_attempt, wait_fixed
 
 from app.domain.backoff import Backoff
-from app.domain.conversation import Answer, Turn, Utterance, fit_window
+from app.domain.conversation import Answer, Turn, Usage, Utterance, fit_window
 from app.domain.errors import LeaseLost, ModelRefused, ModelUnavailable, StoreUnavailable
 from app.domain.events import LOOK, EventType, NewEvent, SessionEvent, envelope, live_item
 from app.domain.memory import Place, place_of
-from app.domain.ports import Broadcast, Clock, Doorbell, HealthNotes, Model, Turns
+from app.domain.ports import Broadcast, Clock, Doorbell, HealthNotes, Model, Piece, Turns
 from app.domain.stream import Delta
 from app.routing import TaskName
 
@@ -37,6 +37,14 @@ class ModelWindow:
 
 
 @dataclass(frozen=True, slots=True)
+class Meter:
+    """Who is told the seconds from the claim to the answer's first piece, and the tokens that the model reported."""
+
+    first_piece: Callable[[float], None] = lambda _: None
+    spent: Callable[[Usage], None] = lambda _: None
+
+
+@dataclass(frozen=True, slots=True)
 class Conversation:
     """What a turn needs. `memories` holds the default universe and namespace, None when memories are off."""
 
@@ -49,6 +57,7 @@ class Conversation:
     window: ModelWindow
     memories: tuple[str, str] | None
     backoff: Backoff = field(default_factory=Backoff)
+    meter: Meter = field(default_factory=Meter)
 
 
 class _Cancelled(Exception):
@@ -85,11 +94,20 @@ def _attempt(turn: Turn, conversation: Conversation) -> str:
 
 
 def _answer(turn: Turn, conversation: Conversation) -> Answer:
+    began = conversation.clock.monotonic()
     begun = _announce(turn, conversation)
     window = conversation.window
     said = conversation.turns.history(turn, _HISTORY_LINES)
     lines = [Utterance("system", window.system_prompt), *said]
-    return _listen(turn, begun, fit_window(lines, window.context_tokens, window.output_tokens), conversation)
+    pieces = conversation.model.stream(fit_window(lines, window.context_tokens, window.output_tokens), turn.traceparent)
+    return _listen(turn, begun, _timed(pieces, began, conversation), conversation)
+
+
+def _timed(pieces: Iterator[Piece], began: float, conversation: Conversation) -> Iterator[Piece]:
+    for number, piece in enumerate(pieces):
+        if number == 0:
+            conversation.meter.first_piece(conversation.clock.monotonic() - began)
+        yield piece
 
 
 def _announce(turn: Turn, conversation: Conversation) -> int:
@@ -100,10 +118,11 @@ def _announce(turn: Turn, conversation: Conversation) -> int:
     return noted.seq
 
 
-def _listen(turn: Turn, begun: int, lines: Sequence[Utterance], conversation: Conversation) -> Answer:
+def _listen(turn: Turn, begun: int, pieces: Iterator[Piece], conversation: Conversation) -> Answer:
     text, saved_at = "", conversation.clock.monotonic()
-    for piece in conversation.model.stream(lines, turn.traceparent):
+    for piece in pieces:
         if piece.answer is not None:
+            conversation.meter.spent(piece.answer.usage)
             return piece.answer
         _show(turn, Delta(begun, turn.attempts, len(text), piece.text), conversation)
         text += piece.text

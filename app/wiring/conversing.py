@@ -1,14 +1,12 @@
 """What a conversation worker needs."""
 
-from functools import lru_cache
-
 from app.adapters.http.model import OpenAIModel
 from app.adapters.sql.turns import SqlTurns
-from app.services.converse import Conversation, ModelWindow
-from app.wiring.process import Process, this_process
+from app.services.converse import Conversation, Meter, ModelWindow
+from app.wiring.process import Process
 
 
-def conversation_of(process: Process) -> Conversation:
+def conversation_of(process: Process, meter: Meter) -> Conversation:
     """The parts of a turn, on this process's connections and leases."""
     settings, defaults = process.settings, process.memory_defaults
     return Conversation(
@@ -20,10 +18,5 @@ def conversation_of(process: Process) -> Conversation:
         notes=process.notes,
         window=ModelWindow(settings.system_prompt, settings.llm_context_tokens, settings.llm_max_output_tokens),
         memories=(defaults.universe, defaults.namespace) if defaults else None,
+        meter=meter,
     )
-
-
-@lru_cache(maxsize=1)
-def conversation() -> Conversation:
-    """This process's conversation."""
-    return conversation_of(this_process())

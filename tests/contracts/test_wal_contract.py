@@ -1,5 +1,6 @@
 """What every `WalWriter` and `WalReader` promise: an outcome per record, raw bytes in order, places from Postgres."""
 
+import time
 from abc import ABC, abstractmethod
 from collections.abc import Iterator
 from typing import Any
@@ -68,6 +69,9 @@ class KafkaRig(WalRig):
         admin.close()
         self.writer = self._kafka_writer = KafkaWalWriter(self._options)
         self.reader = KafkaWalReader(self._options, topic, an_id("group-"), self.next_offset)
+
+    def another_slot(self, **options: Any) -> KafkaWalReader:
+        return KafkaWalReader(self._options, self.topic, an_id("group-"), self.next_offset, **options)
 
     def close(self) -> None:
         super().close()
@@ -204,6 +208,43 @@ def test_no_more_than_asked_comes_at_once(rig: WalRig) -> None:
 def test_an_idle_log_is_no_outage(rig: WalRig) -> None:
     assert rig.reader.poll(0.05, 10) == []
     assert rig.reader.poll(0.05, 10) == []
+
+
+@pytest.mark.parametrize("milliseconds", range(20, 220, 20))
+def test_a_poll_that_ends_in_the_middle_of_joining_loses_nothing(kafka: KafkaRig, milliseconds: int) -> None:
+    kafka.writer.publish(kafka.records(1))
+    slot = kafka.another_slot()
+    try:
+        assert slot.poll(milliseconds / 1000, 10) or eventually(lambda: slot.poll(0.2, 10), 9)
+    finally:
+        slot.close()
+
+
+def test_a_consumer_that_stands_still_is_given_up_for_a_new_one(kafka: KafkaRig) -> None:
+    slot = kafka.another_slot(patience=1)
+    try:
+        kafka.writer.publish(kafka.records(1))
+        eventually(lambda: slot.poll(0.2, 10), 9)
+        stalled = slot._consumer
+        stalled.pause(*stalled.assignment())
+        kafka.writer.publish(kafka.records(1))
+
+        with pytest.raises(WalUnavailable, match="does not move"):
+            eventually(lambda: slot.poll(0.2, 10), 9)
+
+        assert eventually(lambda: slot.poll(0.2, 10), 9)
+    finally:
+        slot.close()
+
+
+def test_a_slot_with_nothing_to_read_is_left_alone(kafka: KafkaRig) -> None:
+    slot = kafka.another_slot(patience=2)
+    try:
+        until = time.monotonic() + 5
+        while time.monotonic() < until:
+            assert slot.poll(0.2, 10) == []
+    finally:
+        slot.close()
 
 
 def satisfies_the_ports(wal: InMemoryWal) -> tuple[WalWriter, WalReader]:

@@ -101,6 +101,16 @@ def test_metrics_are_those_of_all_processes(gateway: Gateway) -> None:
     assert not labels & {"session", "session_id", "tenant", "url", "key"}
 
 
+def test_messages_whose_memory_was_written_with_them_are_counted(gateway: Gateway) -> None:
+    gateway.say()
+    text = gateway.get("/metrics").text
+
+    attempts = re.findall(r'gateway_write_through_attempts_total\{path="message"\} ([0-9.]+)', text)
+    queued = re.findall(r'gateway_write_through_results_total\{path="message",result="queued"\} ([0-9.]+)', text)
+    assert len(attempts) == len(queued) == 1
+    assert float(attempts[0]) >= float(queued[0]) >= 1
+
+
 def answered(response: Any) -> Any:
     """The body of a good answer, None for another one."""
     return response.json() if response.status_code == 200 else None

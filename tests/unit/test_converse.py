@@ -2,11 +2,11 @@
 
 import pytest
 
-from app.domain.conversation import Turn
+from app.domain.conversation import Turn, Usage
 from app.domain.errors import ModelRefused, ModelUnavailable, StoreUnavailable
 from app.domain.events import EventType
 from app.routing import TaskName
-from app.services.converse import MAX_MODEL_FAILURES, Conversation, ModelWindow, converse
+from app.services.converse import MAX_MODEL_FAILURES, Conversation, Meter, ModelWindow, converse
 from tests.builders import a_message
 from tests.fakes import BreaksOff, InMemoryStore, RecordingBroadcast, RecordingDoorbell, RecordingNotes, ScriptedModel
 from tests.fakes_parts import Ring, Step
@@ -27,6 +27,8 @@ class Stage:
         self.model = ScriptedModel(*(scripts or (["hi"],)))
         self.broadcast, self.doorbell, self.notes = RecordingBroadcast(), RecordingDoorbell(), RecordingNotes()
         self.memories = memories
+        self.first_pieces: list[float] = []
+        self.spent: list[Usage] = []
 
     def run(self, event_id: str = "", turns: InMemoryTurns | None = None) -> str:
         window = ModelWindow("be kind", 4096, 512)
@@ -39,6 +41,7 @@ class Stage:
             self.notes,
             window,
             self.memories,
+            meter=Meter(self.first_pieces.append, self.spent.append),
         )
         return converse(event_id or self.message.event_id, conversation)
 
@@ -70,6 +73,16 @@ def test_a_message_is_answered_once_with_everything_that_belongs_to_it() -> None
     assert (memory.place.universe, memory.place.namespace, memory.role) == ("u-1", "wm", "assistant")
     assert TaskName.SYNC_MEMORIES in stage.doorbell.tasks
     assert stage.notes.last["model"] == "ok"
+
+
+def test_the_first_piece_and_the_tokens_are_counted_once_per_answer() -> None:
+    stage = Stage(["Once ", "upon"])
+
+    stage.run()
+
+    assert len(stage.first_pieces) == 1
+    assert stage.first_pieces[0] >= 0
+    assert stage.spent == [Usage(7, 9)]
 
 
 def test_the_model_hears_who_it_is_and_what_was_said() -> None:

@@ -7,7 +7,7 @@ from typing import Any
 
 from kafka import ConsumerRebalanceListener, KafkaConsumer, TopicPartition
 from kafka.errors import KafkaError
-from kafka.structs import OffsetAndMetadata
+from kafka.structs import MemberState, OffsetAndMetadata
 
 from app.domain.errors import WalUnavailable
 from app.domain.log import RawRecord, WalBatch, WalPartition
@@ -16,32 +16,45 @@ _CHECK_SECONDS = 2.0
 
 
 class KafkaWalReader:
-    """`WalReader` on a consumer group; `next_offset` tells where a partition's truth stands."""
+    """`WalReader` on a consumer group; `next_offset` tells where a partition's truth stands. A consumer that has
+    something to read and does not move over `patience` checks, 2 s apart, is given up for a new one.
+    """
 
     def __init__(
-        self, options: Mapping[str, Any], topic: str, group: str, next_offset: Callable[[WalPartition], int]
+        self,
+        options: Mapping[str, Any],
+        topic: str,
+        group: str,
+        next_offset: Callable[[WalPartition], int],
+        patience: int = 5,
     ) -> None:
         self._options = options
         self._topic = topic
         self._group = group
         self._next_offset = next_offset
+        self._patience = patience
         self._consumer: KafkaConsumer | None = None
         self._expected: dict[TopicPartition, int] = {}
         self._checked_at = 0.0
+        self._standing = 0
 
     def poll(self, seconds: float, limit: int) -> list[WalBatch]:
-        """What has come, per partition, as raw bytes. A broker that is away is noticed within 2-5 s."""
+        """What has come, per partition, as raw bytes. A broker that is away is noticed within 2-5 s, a consumer that
+        stands still after about 10 s: `WalUnavailable`, and the next poll begins with a new consumer.
+        """
         try:
             consumer = self._connected()
             self._seek_new(consumer)
             found = consumer.poll(timeout_ms=int(seconds * 1000), max_records=limit)
             # What was fetched before the seek is from Kafka's idea of our place: it comes again.
             strangers = self._seek_new(consumer)
-            if not found:
+            if found:
+                self._standing = 0
+            else:
                 self._check(consumer)
         except (KafkaError, OSError) as error:
             self.close()
-            raise WalUnavailable(f"memory.wal cannot be read: {type(error).__name__}") from error
+            raise WalUnavailable(f"memory.wal cannot be read: {type(error).__name__}: {error}"[:300]) from error
         ours = self._expected.keys() - strangers
         return [self._batch(partition, records) for partition, records in found.items() if partition in ours]
 
@@ -56,10 +69,14 @@ class KafkaWalReader:
                 heartbeat_interval_ms=1500,
                 request_timeout_ms=5000,
                 max_poll_interval_ms=60_000,
-                fetch_max_wait_ms=100,
+                fetch_max_wait_ms=500,
                 allow_auto_create_topics=False,
             )
+            self._standing = 0
             self._consumer.subscribe([self._topic], listener=_Assignment(self._forget))
+            # Know the partitions before joining: when they become known during a join, kafka-python 3.0.12 joins
+            # twice, and can forget the second join's answer for ever (`need_rejoin` turns false under its loop).
+            self._consumer.end_offsets([TopicPartition(self._topic, 0)], timeout_ms=3000)
         return self._consumer
 
     def _seek_new(self, consumer: KafkaConsumer) -> set[TopicPartition]:
@@ -76,11 +93,21 @@ class KafkaWalReader:
             self._expected.pop(partition, None)
 
     def _check(self, consumer: KafkaConsumer) -> None:
-        # An empty poll does not tell an idle log from a dead broker; asking for the end offsets does.
-        if time.monotonic() - self._checked_at >= _CHECK_SECONDS:
-            partitions = list(consumer.assignment()) or [TopicPartition(self._topic, 0)]
-            consumer.end_offsets(partitions, timeout_ms=3000)
-            self._checked_at = time.monotonic()
+        # An empty poll does not tell an idle log from a dead broker or a stalled consumer; asking for the ends does.
+        if time.monotonic() - self._checked_at < _CHECK_SECONDS:
+            return
+        partitions = consumer.assignment()
+        ends = consumer.end_offsets(list(partitions) or [TopicPartition(self._topic, 0)], timeout_ms=3000)
+        joined = consumer.group_metadata().state is MemberState.STABLE
+        idle = joined and all(self._at(consumer, partition) >= ends[partition] for partition in partitions)
+        self._standing = 0 if idle else self._standing + 1
+        self._checked_at = time.monotonic()
+        if self._standing >= self._patience:
+            raise KafkaError("the consumer does not move" if joined else "the consumer does not join its group")
+
+    def _at(self, consumer: KafkaConsumer, partition: TopicPartition) -> int:
+        # Not `_expected`: markers of transactions have offsets, too, and are never handed out.
+        return consumer.position(partition, timeout_ms=1000) or 0
 
     def _batch(self, partition: TopicPartition, records: list[Any]) -> WalBatch:
         where = WalPartition(partition.topic, partition.partition)

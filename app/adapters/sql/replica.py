@@ -46,7 +46,9 @@ _UPSERT = text("""
 _STORED = text("SELECT event_id, version, body_digest FROM memory_replica WHERE event_id = ANY(:event_ids)")
 _BURY = text("""
     INSERT INTO dlq_messages (topic, source_partition, source_offset, raw, error, error_kind, fingerprint)
-    VALUES (:topic, :partition, :offset, :raw, :error, :kind, :fingerprint)
+    SELECT :topic, :partition, "offset", decode(raw, 'hex'), error, kind, fingerprint
+    FROM unnest(CAST(:offsets AS bigint[]), CAST(:raws AS text[]), CAST(:errors AS text[]), CAST(:kinds AS text[]),
+        CAST(:fingerprints AS text[])) AS new ("offset", raw, error, kind, fingerprint)
     ON CONFLICT (topic, source_partition, source_offset) DO NOTHING
 """)
 
@@ -124,8 +126,20 @@ def _columns(rows: Sequence[ReplicaRow]) -> dict[str, list[object]]:
 
 
 def _bury(connection: Connection, partition: WalPartition, poison: Sequence[Poison]) -> None:
-    for item in poison:
-        connection.execute(_BURY, _dead(partition, item))
+    if not poison:
+        return
+    connection.execute(
+        _BURY,
+        {
+            "topic": f"{partition.topic}.dlq",
+            "partition": partition.number,
+            "offsets": [item.offset for item in poison],
+            "raws": [item.raw.hex() for item in poison],
+            "errors": [item.error for item in poison],
+            "kinds": [item.kind for item in poison],
+            "fingerprints": [item.fingerprint for item in poison],
+        },
+    )
     now = time.time()
     letters = [
         WalRecord(
@@ -140,15 +154,3 @@ def _bury(connection: Connection, partition: WalPartition, poison: Sequence[Pois
         for item in poison
     ]
     owe_records(connection, letters)
-
-
-def _dead(partition: WalPartition, item: Poison) -> dict[str, object]:
-    return {
-        "topic": f"{partition.topic}.dlq",
-        "partition": partition.number,
-        "offset": item.offset,
-        "raw": item.raw,
-        "error": item.error,
-        "kind": item.kind,
-        "fingerprint": item.fingerprint,
-    }
