@@ -4,7 +4,6 @@ One thread per part, asleep in `waitpid` while all is well. A part that fails be
 again: that is a mistake to show, not weather to wait out.
 """
 
-import os
 import signal
 import subprocess
 import threading
@@ -164,21 +163,8 @@ class Keeper:
         return self._mourn(complaint or cause_of(returncode), time.monotonic() - started)
 
     def _spawn(self) -> "subprocess.Popen[bytes]":
-        part, yard = self.part, self._yard
-        output = yard.journal.pipe(part.name)
-        try:
-            self._process = subprocess.Popen(
-                part.argv,
-                cwd=part.cwd,
-                env={**yard.environment, **part.environment, **tree.mark(yard.data_dir, part.name)},
-                stdin=subprocess.DEVNULL,
-                stdout=output,
-                stderr=output,
-                start_new_session=True,
-            )
-        finally:
-            os.close(output)
-        tree.note_root(yard.data_dir, part.name, self._process.pid)
+        self._process = self._yard.spawn(self.part)
+        tree.note_root(self._yard.data_dir, self.part.name, self._process.pid)
         return self._process
 
     def _wait_for_gate(self, process: "subprocess.Popen[bytes]", started: float) -> str:

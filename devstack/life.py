@@ -1,13 +1,17 @@
 """The words for a part's life: its states, what is wished of it, how it died, how long to wait before the next try."""
 
 import contextlib
+import os
 import signal
+import subprocess
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
 
+from devstack import tree
 from devstack.journal import Journal
+from devstack.part import Part
 
 CALM_SECONDS = 60.0
 _PAUSES = (0.5, 1.0, 2.0, 4.0, 8.0, 15.0, 30.0)
@@ -42,6 +46,22 @@ class Yard:
     environment: Mapping[str, str]
     journal: Journal
     say: Callable[[str, str], None]
+
+    def spawn(self, part: Part) -> "subprocess.Popen[bytes]":
+        """Start this part's process: a group of its own, marked as the stack's, what it says in the journal."""
+        output = self.journal.pipe(part.name)
+        try:
+            return subprocess.Popen(
+                part.argv,
+                cwd=part.cwd,
+                env={**self.environment, **part.environment, **tree.mark(self.data_dir, part.name)},
+                stdin=subprocess.DEVNULL,
+                stdout=output,
+                stderr=output,
+                start_new_session=True,
+            )
+        finally:
+            os.close(output)
 
 
 def pause_after(deaths: int) -> float:

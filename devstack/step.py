@@ -1,6 +1,5 @@
 """Running a part that is a step: once, to its end."""
 
-import os
 import subprocess
 import time
 
@@ -12,19 +11,7 @@ from devstack.part import Part
 
 def run(part: Part, yard: Yard) -> None:
     """Return when it ended with status 0; `CannotStart` carries its last words otherwise."""
-    output = yard.journal.pipe(part.name)
-    try:
-        process = subprocess.Popen(
-            part.argv,
-            cwd=part.cwd,
-            env={**yard.environment, **part.environment, **tree.mark(yard.data_dir, part.name)},
-            stdin=subprocess.DEVNULL,
-            stdout=output,
-            stderr=output,
-            start_new_session=True,
-        )
-    finally:
-        os.close(output)
+    process = yard.spawn(part)
     try:
         returncode = process.wait(part.start_seconds)
     except subprocess.TimeoutExpired:
