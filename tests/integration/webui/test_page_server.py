@@ -1,38 +1,15 @@
 """The page's server as it is deployed, between a client and a gateway that follows a script."""
 
 import socket
-from collections.abc import Iterator
 
 import pytest
 import requests
 
 from tests.browser.conftest import WebUi
-from tests.browser.scripted_gateway import Script, ScriptedGateway
-from tests.integration.webui_stage import (
-    Stage,
-    a_stage,
+from tests.browser.scripted_gateway import ScriptedGateway
+from tests.integration.webui.stage import (
     send,
 )
-
-
-@pytest.fixture(scope="module")
-def stage() -> Iterator[Stage]:
-    with a_stage() as running:
-        yield running
-
-
-@pytest.fixture
-def gateway(stage: Stage) -> Iterator[ScriptedGateway]:
-    running = stage[0]
-    running.script = Script()
-    yield running
-    if running.is_away:
-        running.come_back()
-
-
-@pytest.fixture
-def webui(stage: Stage, gateway: ScriptedGateway) -> WebUi:
-    return stage[1]
 
 
 def test_a_message_is_answered_with_its_receipt_and_travels_with_its_key_and_id(

@@ -3,20 +3,17 @@
 import json
 import socket
 import threading
-from collections.abc import Iterator
 
 import pytest
 import requests
 import websocket
 
 from tests.browser.conftest import WebUi
-from tests.browser.scripted_gateway import Script, ScriptedGateway
+from tests.browser.scripted_gateway import ScriptedGateway
 from tests.conftest import eventually as until
-from tests.integration.webui_stage import (
+from tests.integration.webui.stage import (
     MAX_STREAMS,
-    Stage,
     a_session,
-    a_stage,
     close_code,
     dial,
     follow,
@@ -24,26 +21,6 @@ from tests.integration.webui_stage import (
     send,
     try_dial,
 )
-
-
-@pytest.fixture(scope="module")
-def stage() -> Iterator[Stage]:
-    with a_stage() as running:
-        yield running
-
-
-@pytest.fixture
-def gateway(stage: Stage) -> Iterator[ScriptedGateway]:
-    running = stage[0]
-    running.script = Script()
-    yield running
-    if running.is_away:
-        running.come_back()
-
-
-@pytest.fixture
-def webui(stage: Stage, gateway: ScriptedGateway) -> WebUi:
-    return stage[1]
 
 
 def test_a_stream_without_a_session_is_a_400(webui: WebUi) -> None:

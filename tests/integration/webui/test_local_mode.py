@@ -8,7 +8,7 @@ import requests
 
 from devstack.stack import Stack
 from tests.browser.conftest import WebUi, free_port
-from tests.integration.webui_stage import dial, items_until
+from tests.integration.webui.stage import dial, items_until
 
 pytestmark = pytest.mark.servers
 NOBODY = f"http://127.0.0.1:{free_port()}"
