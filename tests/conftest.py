@@ -19,7 +19,7 @@ ROOT = Path(__file__).parents[1]
 Found = TypeVar("Found")
 
 
-def eventually(condition: Callable[[], Found], seconds: float = 20.0) -> Found:
+def eventually(condition: Callable[[], Found], seconds: float = 60.0) -> Found:
     """The condition's first true value; an assertion fails when it does not come in time."""
     deadline = time.monotonic() + seconds
     while not (found := condition()):

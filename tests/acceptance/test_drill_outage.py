@@ -14,7 +14,7 @@ import psutil
 import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
-SHORT = ("--calm", "6", "--fault", "12", "--rate", "5")
+SHORT = ("--calm", "4", "--fault", "10", "--rate", "5")
 
 
 @dataclass(frozen=True)
@@ -35,7 +35,7 @@ class Drill:
 
     def finish(self) -> tuple[int, str]:
         """Its exit status and the rest of what it prints."""
-        rest, _ = self.process.communicate(timeout=200)
+        rest, _ = self.process.communicate(timeout=300)
         return self.process.returncode, rest
 
     def result(self) -> dict[str, Any]:
@@ -71,7 +71,7 @@ def folder(tmp_path: Path) -> Path:
 
 
 @pytest.mark.servers
-@pytest.mark.timeout(240)
+@pytest.mark.timeout(400)
 def test_an_outage_of_somabrain_loses_and_doubles_nothing(folder: Path) -> None:
     drill = start(folder, *SHORT)
 
@@ -88,9 +88,9 @@ def test_an_outage_of_somabrain_loses_and_doubles_nothing(folder: Path) -> None:
 
 
 @pytest.mark.servers
-@pytest.mark.timeout(240)
+@pytest.mark.timeout(400)
 def test_a_drill_with_memory_sync_held_back_fails(folder: Path) -> None:
-    drill = start(folder, *SHORT, "--sabotage", "hold-memory-sync", "--patience", "15")
+    drill = start(folder, *SHORT, "--sabotage", "hold-memory-sync", "--patience", "8")
 
     status, heard = drill.finish()
 
@@ -102,16 +102,16 @@ def test_a_drill_with_memory_sync_held_back_fails(folder: Path) -> None:
 
 
 @pytest.mark.servers
-@pytest.mark.timeout(180)
+@pytest.mark.timeout(300)
 def test_a_drill_that_is_stopped_leaves_nothing_behind(folder: Path) -> None:
     drill = start(folder, *SHORT)
-    drill.read_until("fault ")
+    drill.read_until("ready")
 
     drill.process.send_signal(signal.SIGINT)
     status, heard = drill.finish()
 
     assert status == 130, heard
-    deadline = time.monotonic() + 15
+    deadline = time.monotonic() + 30
     while drill.left_behind() and time.monotonic() < deadline:
         time.sleep(0.2)
     assert not drill.left_behind()

@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from playwright.sync_api import Browser, BrowserContext, Page, sync_playwright
+from playwright.sync_api import Browser, BrowserContext, Page, expect, sync_playwright
 
 from tests.browser.scripted_gateway import Script, ScriptedGateway
 from tests.browser.scripted_http import scripted_gateway
@@ -108,10 +108,14 @@ def webui(stage: tuple[ScriptedGateway, WebUi]) -> WebUi:
     return stage[1]
 
 
+# A browser on a machine that is busy with something else needs its time; what never comes fails all the same.
+expect.set_options(timeout=20_000)
+
+
 @pytest.fixture
 def context(browser: Browser) -> Iterator[BrowserContext]:
     opened = browser.new_context(viewport={"width": 1100, "height": 800}, reduced_motion="reduce")
-    opened.set_default_timeout(15_000)
+    opened.set_default_timeout(20_000)
     yield opened
     opened.close()
 

@@ -63,9 +63,8 @@ class KafkaRig(WalRig):
         super().__init__(topic)
         self._options = connection_options(settings)
         admin = KafkaAdminClient(bootstrap_servers=settings.kafka_bootstrap_servers)
-        admin.create_topics(
-            [NewTopic(topic, 3, 1), NewTopic(f"{topic}.small", 1, 1, topic_configs={"max.message.bytes": "5000"})]
-        )
+        small = NewTopic(f"{topic}.small", 1, 1, topic_configs={"max.message.bytes": "5000"})
+        admin.create_topics([NewTopic(topic, 3, 1), small])
         admin.close()
         self.writer = self._kafka_writer = KafkaWalWriter(self._options)
         self.reader = KafkaWalReader(self._options, topic, an_id("group-"), self.next_offset)
@@ -108,7 +107,7 @@ def read(rig: WalRig, count: int) -> list[WalBatch]:
         batches.extend(rig.reader.poll(0.2, 500))
         return sum(len(batch.records) for batch in batches) >= count
 
-    eventually(enough, 30)
+    eventually(enough)
     return batches
 
 
@@ -200,7 +199,7 @@ def test_rewinding_repeats_from_what_postgres_knows(rig: WalRig) -> None:
 
 def test_no_more_than_asked_comes_at_once(rig: WalRig) -> None:
     rig.writer.publish(rig.records(9, partition_key="one"))
-    found: list[WalBatch] = eventually(lambda: rig.reader.poll(0.2, 4), 30)
+    found: list[WalBatch] = eventually(lambda: rig.reader.poll(0.2, 4))
 
     assert 1 <= sum(len(batch.records) for batch in found) <= 4
 
@@ -215,7 +214,7 @@ def test_a_poll_that_ends_in_the_middle_of_joining_loses_nothing(kafka: KafkaRig
     kafka.writer.publish(kafka.records(1))
     slot = kafka.another_slot()
     try:
-        assert slot.poll(milliseconds / 1000, 10) or eventually(lambda: slot.poll(0.2, 10), 9)
+        assert slot.poll(milliseconds / 1000, 10) or eventually(lambda: slot.poll(0.2, 10))
     finally:
         slot.close()
 
@@ -224,15 +223,15 @@ def test_a_consumer_that_stands_still_is_given_up_for_a_new_one(kafka: KafkaRig)
     slot = kafka.another_slot(patience=1)
     try:
         kafka.writer.publish(kafka.records(1))
-        eventually(lambda: slot.poll(0.2, 10), 9)
+        eventually(lambda: slot.poll(0.2, 10))
         stalled = slot._consumer
         stalled.pause(*stalled.assignment())
         kafka.writer.publish(kafka.records(1))
 
         with pytest.raises(WalUnavailable, match="does not move"):
-            eventually(lambda: slot.poll(0.2, 10), 9)
+            eventually(lambda: slot.poll(0.2, 10))
 
-        assert eventually(lambda: slot.poll(0.2, 10), 9)
+        assert eventually(lambda: slot.poll(0.2, 10))
     finally:
         slot.close()
 

@@ -47,7 +47,7 @@ def test_a_caller_never_waits_for_a_stuck_peer() -> None:
     for number in range(1000):
         line.put(number, number)
 
-    assert time.monotonic() - began < 1
+    assert time.monotonic() - began < 10  # the gate opens only afterwards: waiting for the peer would never end
     peer.gate.set()
 
 

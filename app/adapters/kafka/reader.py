@@ -13,6 +13,7 @@ from app.domain.errors import WalUnavailable
 from app.domain.log import RawRecord, WalBatch, WalPartition
 
 _CHECK_SECONDS = 2.0
+_ANSWER_MS = 5000
 
 
 class KafkaWalReader:
@@ -39,7 +40,7 @@ class KafkaWalReader:
         self._standing = 0
 
     def poll(self, seconds: float, limit: int) -> list[WalBatch]:
-        """What has come, per partition, as raw bytes. A broker that is away is noticed within 2-5 s, a consumer that
+        """What has come, per partition, as raw bytes. A broker that is away is noticed within 2-7 s, a consumer that
         stands still after about 10 s: `WalUnavailable`, and the next poll begins with a new consumer.
         """
         try:
@@ -76,7 +77,7 @@ class KafkaWalReader:
             self._consumer.subscribe([self._topic], listener=_Assignment(self._forget))
             # Know the partitions before joining: when they become known during a join, kafka-python 3.0.12 joins
             # twice, and can forget the second join's answer for ever (`need_rejoin` turns false under its loop).
-            self._consumer.end_offsets([TopicPartition(self._topic, 0)], timeout_ms=3000)
+            self._consumer.end_offsets([TopicPartition(self._topic, 0)], timeout_ms=_ANSWER_MS)
         return self._consumer
 
     def _seek_new(self, consumer: KafkaConsumer) -> set[TopicPartition]:
@@ -97,7 +98,7 @@ class KafkaWalReader:
         if time.monotonic() - self._checked_at < _CHECK_SECONDS:
             return
         partitions = consumer.assignment()
-        ends = consumer.end_offsets(list(partitions) or [TopicPartition(self._topic, 0)], timeout_ms=3000)
+        ends = consumer.end_offsets(list(partitions) or [TopicPartition(self._topic, 0)], timeout_ms=_ANSWER_MS)
         joined = consumer.group_metadata().state is MemberState.STABLE
         idle = joined and all(self._at(consumer, partition) >= ends[partition] for partition in partitions)
         self._standing = 0 if idle else self._standing + 1
