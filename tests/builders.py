@@ -87,8 +87,8 @@ def wal_bytes(event_id: str = "", **fields: Any) -> bytes:
     return json.dumps(a_wal_body(event_id, **fields)).encode()
 
 
-def a_batch(partition: WalPartition, start: int, *values: bytes) -> WalBatch:
-    """Records of one partition from offset `start` on."""
+def a_batch(partition: WalPartition, start: int, *values: bytes, generation: int = 1) -> WalBatch:
+    """Records of one partition from offset `start` on, read by the slot that took it first."""
     stamp = int(NOW.timestamp() * 1000)
     records = tuple(RawRecord(partition, start + number, value, stamp) for number, value in enumerate(values))
-    return WalBatch(partition, start, start + len(values), records)
+    return WalBatch(partition, start, start + len(values), records, generation)

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from zlib import crc32
 
 from app.domain.errors import LeaseLost, Rejected, WalUnavailable
-from app.domain.log import RawRecord, WalBatch, WalPartition
+from app.domain.log import RawRecord, WalBatch, WalPartition, WalPlace
 from app.domain.memory import WalRecord
 from app.domain.ports import Sent
 from app.domain.wal import Poison, ReplicaRow, dead_letter, settle_versions
@@ -48,9 +48,9 @@ class InMemoryWal:
             return Rejected("Kafka will not take this record: MessageSizeTooLargeError")
         return self.append(record.topic, record.partition_key.encode(), value)
 
-    def slot(self, next_offset: Callable[[WalPartition], int], topic: str = "memory.wal") -> "InMemoryWalReader":
-        """A reader of the whole topic; its places come from `next_offset`."""
-        return InMemoryWalReader(self, next_offset, topic)
+    def slot(self, take: Callable[[WalPartition], WalPlace], topic: str = "memory.wal") -> "InMemoryWalReader":
+        """A reader of the whole topic; its places come from `take`."""
+        return InMemoryWalReader(self, take, topic)
 
 
 @dataclass
@@ -58,11 +58,11 @@ class InMemoryWalReader:
     """`WalReader`: one slot that has every partition. An empty poll takes its time on the fake clock."""
 
     wal: InMemoryWal
-    next_offset: Callable[[WalPartition], int]
+    take: Callable[[WalPartition], WalPlace]
     topic: str
     committed: dict[WalPartition, int] = field(default_factory=dict)
     rewinds: int = 0
-    _places: dict[WalPartition, int] = field(default_factory=dict)
+    _places: dict[WalPartition, WalPlace] = field(default_factory=dict)
 
     def poll(self, seconds: float, limit: int) -> list[WalBatch]:
         if self.wal.down:
@@ -78,10 +78,11 @@ class InMemoryWalReader:
         return batches
 
     def _batch(self, partition: WalPartition, limit: int) -> WalBatch | None:
-        start = self._places.setdefault(partition, self.next_offset(partition))
-        records = tuple(self.wal.log[partition][start : start + limit])
-        self._places[partition] = start + len(records)
-        return WalBatch(partition, start, start + len(records), records) if records else None
+        place = self._places.get(partition) or self.take(partition)
+        records = tuple(self.wal.log[partition][place.offset : place.offset + limit])
+        end = place.offset + len(records)
+        self._places[partition] = WalPlace(end, place.generation)
+        return WalBatch(partition, place.offset, end, records, place.generation) if records else None
 
     def commit(self, batch: WalBatch) -> None:
         self.committed[batch.partition] = batch.end
@@ -100,17 +101,19 @@ class InMemoryReplica:
 
     clock: FakeClock = field(default_factory=FakeClock)
     rows: dict[str, ReplicaRow] = field(default_factory=dict)
-    offsets: dict[WalPartition, int] = field(default_factory=dict)
+    places: dict[WalPartition, WalPlace] = field(default_factory=dict)
     dead: dict[tuple[WalPartition, int], Poison] = field(default_factory=dict)
     owed: dict[str, WalRecord] = field(default_factory=dict)
 
-    def next_offset(self, partition: WalPartition) -> int:
-        return self.offsets.get(partition, 0)
+    def take(self, partition: WalPartition) -> WalPlace:
+        known = self.places.get(partition, WalPlace(0, 0))
+        self.places[partition] = WalPlace(known.offset, known.generation + 1)
+        return self.places[partition]
 
     def store(self, batch: WalBatch, good: Sequence[ReplicaRow], bad: Sequence[Poison]) -> list[ReplicaRow]:
-        if self.next_offset(batch.partition) != batch.start:
-            raise LeaseLost(f"another slot has replicated partition {batch.partition.number} further")
-        self.offsets[batch.partition] = batch.end
+        if self.places.get(batch.partition) != WalPlace(batch.start, batch.generation):
+            raise LeaseLost(f"another slot has partition {batch.partition.number} now, or was faster")
+        self.places[batch.partition] = WalPlace(batch.end, batch.generation)
         stored = {key: (row.version, row.body_digest) for key, row in self.rows.items()}
         winners, conflicts = settle_versions(good, stored)
         self.rows |= {row.event_id: row for row in winners}

@@ -9,7 +9,7 @@ from typing import Any, Protocol
 from app.domain.conversation import Answer, Receipt, RequestKey, Turn, UserMessage, Utterance
 from app.domain.events import NewEvent, SessionEvent
 from app.domain.leases import Lease
-from app.domain.log import WalBatch, WalPartition
+from app.domain.log import WalBatch, WalPartition, WalPlace
 from app.domain.memory import Memory, Place, Remembered, WalRecord
 from app.domain.stream import Delta
 from app.domain.wal import Poison, ReplicaRow
@@ -177,10 +177,13 @@ class WalReader(Protocol):
 class Replica(Protocol):
     """The copy of the log that administrators browse."""
 
-    def next_offset(self, partition: WalPartition) -> int: ...
+    def take(self, partition: WalPartition) -> WalPlace:
+        """Have this partition from now on: batches of whoever had it before are refused. Where it stands."""
 
     def store(self, batch: WalBatch, good: Sequence[ReplicaRow], bad: Sequence[Poison]) -> list[ReplicaRow]:
-        """One transaction: rows, dead letters, offset. The rows that were new; `LeaseLost` when another was faster."""
+        """One transaction: rows, dead letters, offset. The rows that were new; `LeaseLost` when another slot has
+        taken the partition since.
+        """
 
 
 class StreamStore(Protocol):

@@ -17,7 +17,7 @@ def bridge_of(
     settings.require("kafka_bootstrap_servers")
     replica = SqlReplica(process.engine)
     reader = KafkaWalReader(
-        connection_options(settings), settings.memory_wal_topic, settings.memory_replicator_group, replica.next_offset
+        connection_options(settings), settings.memory_wal_topic, settings.memory_replicator_group, replica.take
     )
     return Bridge(
         reader=reader,

@@ -88,13 +88,19 @@ def partition() -> WalPartition:
 
 
 def store(rig: ReplicaRig, batch: WalBatch) -> list[ReplicaRow]:
+    """Store it as the slot that has just taken the partition."""
+    taken = replace(batch, generation=rig.replica.take(batch.partition).generation)
+    return store_as_it_is(rig, taken)
+
+
+def store_as_it_is(rig: ReplicaRig, batch: WalBatch) -> list[ReplicaRow]:
     good, bad = parse_all(((record.offset, record.value) for record in batch.records), NOW.timestamp())
     return rig.replica.store(batch, good, bad)
 
 
 def test_a_batch_moves_rows_and_offset(rig: ReplicaRig, partition: WalPartition) -> None:
     one, two = an_id(), an_id()
-    assert rig.replica.next_offset(partition) == 0
+    assert rig.replica.take(partition).offset == 0
 
     changed = store(rig, a_batch(partition, 0, wal_bytes(one), wal_bytes(two, tenant="t2")))
 
@@ -102,13 +108,13 @@ def test_a_batch_moves_rows_and_offset(rig: ReplicaRig, partition: WalPartition)
     assert rig.row(one) == {"version": 1, "deleted": False, "payload": {"id": one, "content": "hello", "metadata": {}},
                             "tenant": "t1"}  # fmt: skip
     assert (rig.row(two) or {})["tenant"] == "t2"
-    assert rig.replica.next_offset(partition) == 2
+    assert rig.replica.take(partition).offset == 2
 
 
 def test_partitions_have_places_of_their_own(rig: ReplicaRig, partition: WalPartition) -> None:
     store(rig, a_batch(partition, 0, wal_bytes()))
 
-    assert rig.replica.next_offset(replace(partition, number=2)) == 0
+    assert rig.replica.take(replace(partition, number=2)).offset == 0
 
 
 def test_a_repeated_record_changes_nothing(rig: ReplicaRig, partition: WalPartition) -> None:
@@ -120,7 +126,7 @@ def test_a_repeated_record_changes_nothing(rig: ReplicaRig, partition: WalPartit
 
     assert (rig.row(event_id) or {})["version"] == 1
     assert rig.dead(partition) == []
-    assert rig.replica.next_offset(partition) == 3
+    assert rig.replica.take(partition).offset == 3
 
 
 def test_the_newest_version_stays_in_whatever_order_they_come(rig: ReplicaRig, partition: WalPartition) -> None:
@@ -155,7 +161,7 @@ def test_the_same_version_with_another_body_is_a_dead_letter(rig: ReplicaRig, pa
 
     assert [(offset, kind) for offset, kind, _ in rig.dead(partition)] == [(1, "conflict")]
     assert (rig.row(event_id) or {})["payload"]["content"] == "hello"
-    assert rig.replica.next_offset(partition) == 3
+    assert rig.replica.take(partition).offset == 3
 
 
 def test_two_bodies_within_one_batch_conflict_too(rig: ReplicaRig, partition: WalPartition) -> None:
@@ -191,7 +197,7 @@ def test_poison_goes_to_the_dead_letters_and_the_partition_moves_on(
 
     assert rig.dead(partition) == [(0, kind, value)]
     assert rig.row(good) is not None
-    assert rig.replica.next_offset(partition) == 2
+    assert rig.replica.take(partition).offset == 2
     (letter,) = rig.owed(partition)
     assert (letter["source_topic"], letter["error_type"]) == (partition.topic, kind)
     assert letter["error_message"]
@@ -209,14 +215,34 @@ def test_a_slot_that_was_overtaken_writes_nothing(rig: ReplicaRig, partition: Wa
     assert rig.row(late) is None
     assert rig.dead(partition) == []
     assert rig.owed(partition) == []
-    assert rig.replica.next_offset(partition) == 1
+    assert rig.replica.take(partition).offset == 1
+
+
+def test_a_slot_whose_partition_was_taken_writes_nothing_though_nobody_was_faster(
+    rig: ReplicaRig, partition: WalPartition
+) -> None:
+    event_id = an_id()
+    zombie = rig.replica.take(partition)
+    heir = rig.replica.take(partition)
+    assert (heir.offset, heir.generation) == (zombie.offset, zombie.generation + 1)
+
+    with pytest.raises(LeaseLost):
+        store_as_it_is(rig, a_batch(partition, 0, wal_bytes(event_id), b"poison", generation=zombie.generation))
+
+    assert (rig.row(event_id), rig.dead(partition)) == (None, [])
+    assert len(store_as_it_is(rig, a_batch(partition, 0, wal_bytes(event_id), generation=heir.generation))) == 1
+
+
+def test_a_partition_that_was_never_taken_takes_nothing(rig: ReplicaRig, partition: WalPartition) -> None:
+    with pytest.raises(LeaseLost):
+        store_as_it_is(rig, a_batch(partition, 0, wal_bytes()))
 
 
 def test_a_partition_nobody_has_begun_is_begun_at_its_beginning(rig: ReplicaRig, partition: WalPartition) -> None:
     with pytest.raises(LeaseLost):
         store(rig, a_batch(partition, 7, wal_bytes()))
 
-    assert rig.replica.next_offset(partition) == 0
+    assert rig.replica.take(partition).offset == 0
 
 
 def test_a_log_that_lost_its_beginning_is_taken_up_where_it_begins(rig: ReplicaRig, partition: WalPartition) -> None:
@@ -225,4 +251,4 @@ def test_a_log_that_lost_its_beginning_is_taken_up_where_it_begins(rig: ReplicaR
 
     assert len(store(rig, moved)) == 1
 
-    assert rig.replica.next_offset(partition) == 41
+    assert rig.replica.take(partition).offset == 41

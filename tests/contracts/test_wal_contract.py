@@ -13,7 +13,7 @@ from app.adapters.kafka.connection import connection_options
 from app.adapters.kafka.reader import KafkaWalReader
 from app.adapters.kafka.writer import KafkaWalWriter
 from app.domain.errors import Rejected, WalUnavailable
-from app.domain.log import WalBatch, WalPartition
+from app.domain.log import WalBatch, WalPartition, WalPlace
 from app.domain.memory import WalRecord
 from app.domain.ports import Sent, WalReader, WalWriter
 from app.settings import Settings
@@ -31,9 +31,11 @@ class WalRig(ABC):
     def __init__(self, topic: str) -> None:
         self.topic = topic
         self.places: dict[WalPartition, int] = {}
+        self.taken = 0
 
-    def next_offset(self, partition: WalPartition) -> int:
-        return self.places.get(partition, 0)
+    def take(self, partition: WalPartition) -> WalPlace:
+        self.taken += 1
+        return WalPlace(self.places.get(partition, 0), self.taken)
 
     @abstractmethod
     def scribble(self, value: bytes) -> None:
@@ -52,7 +54,7 @@ class MemoryWalRig(WalRig):
         super().__init__(topic)
         self.wal = InMemoryWal(topics={topic})
         self.writer = self.wal
-        self.reader = self.wal.slot(self.next_offset, topic)
+        self.reader = self.wal.slot(self.take, topic)
 
     def scribble(self, value: bytes) -> None:
         self.wal.append(self.topic, b"k", value)
@@ -67,10 +69,10 @@ class KafkaRig(WalRig):
         admin.create_topics([NewTopic(topic, 3, 1), small])
         admin.close()
         self.writer = self._kafka_writer = KafkaWalWriter(self._options)
-        self.reader = KafkaWalReader(self._options, topic, an_id("group-"), self.next_offset)
+        self.reader = KafkaWalReader(self._options, topic, an_id("group-"), self.take)
 
     def another_slot(self, **options: Any) -> KafkaWalReader:
-        return KafkaWalReader(self._options, self.topic, an_id("group-"), self.next_offset, **options)
+        return KafkaWalReader(self._options, self.topic, an_id("group-"), self.take, **options)
 
     def close(self) -> None:
         super().close()
@@ -248,4 +250,4 @@ def test_a_slot_with_nothing_to_read_is_left_alone(kafka: KafkaRig) -> None:
 
 def satisfies_the_ports(wal: InMemoryWal) -> tuple[WalWriter, WalReader]:
     """For the type checker."""
-    return wal, wal.slot(lambda _: 0)
+    return wal, wal.slot(lambda _: WalPlace(0, 1))

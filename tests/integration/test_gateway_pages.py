@@ -222,7 +222,9 @@ def remembered(engine: Engine) -> str:
     ]
     batch = a_batch(partition, 0, *values)
     good, bad = parse_all(((record.offset, record.value) for record in batch.records), NOW.timestamp())
-    SqlReplica(engine).store(batch, good, bad)
+    replica = SqlReplica(engine)
+    replica.take(partition)
+    replica.store(batch, good, bad)
     return tenant
 
 

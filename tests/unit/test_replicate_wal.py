@@ -6,7 +6,7 @@ from datetime import timedelta
 import pytest
 
 from app.domain.errors import StoreUnavailable, WalUnavailable
-from app.domain.log import WalBatch, WalPartition
+from app.domain.log import WalBatch, WalPartition, WalPlace
 from app.domain.wal import Poison, ReplicaRow
 from app.services.replicate_wal import Bridge, replicate_slice
 from tests.builders import an_id, wal_bytes
@@ -20,7 +20,7 @@ class Stage:
         self.wal = InMemoryWal()
         self.clock = self.wal.clock
         self.replica = InMemoryReplica(self.clock)
-        self.reader = self.wal.slot(self.replica.next_offset)
+        self.reader = self.wal.slot(self.replica.take)
         self.broadcast, self.notes = RecordingBroadcast(), RecordingNotes()
         self.counted: list[tuple[int, int, int, float]] = []
         self.bridge = Bridge(
@@ -120,7 +120,7 @@ def test_a_batch_that_broke_is_repeated_without_harm(moment: str) -> None:
     stage = Stage(batch=2)
     replica = BreakingReplica(stage.clock)
     stage.replica = replica
-    stage.reader.next_offset = replica.next_offset
+    stage.reader.take = replica.take
     stage.bridge = Bridge(stage.reader, replica, stage.broadcast, stage.clock, stage.notes, lambda *_: None, 2.0, 2)
     stage.write(*(wal_bytes() for _ in range(5)), b"poison")
     replica.fails = moment
@@ -138,12 +138,12 @@ def test_a_slot_that_was_overtaken_goes_on_from_what_postgres_says() -> None:
     stage.write(*(wal_bytes() for _ in range(6)))
     (partition,) = (part for part, records in stage.wal.log.items() if records)
     stage.reader.poll(0, 2)
-    stage.replica.offsets[partition] = 4
+    stage.replica.places[partition] = WalPlace(4, 2)
 
     replicate_slice(stage.bridge)
     replicate_slice(stage.bridge)
 
-    assert stage.replica.offsets[partition] == 6
+    assert stage.replica.places[partition].offset == 6
     assert len(stage.replica.rows) == 2, "what the other slot had written is not written again"
     assert stage.reader.rewinds == 1
 
@@ -152,7 +152,7 @@ def test_two_slots_on_one_partition_write_everything_once() -> None:
     stage = Stage(batch=1)
     stage.write(*(wal_bytes() for _ in range(10)))
     other = Bridge(
-        stage.wal.slot(stage.replica.next_offset), stage.replica, stage.broadcast, stage.clock, stage.notes,
+        stage.wal.slot(stage.replica.take), stage.replica, stage.broadcast, stage.clock, stage.notes,
         lambda *figures: stage.counted.append(figures), 2.0, 1,
     )  # fmt: skip
     for _ in range(10):
@@ -161,4 +161,4 @@ def test_two_slots_on_one_partition_write_everything_once() -> None:
     (partition,) = (part for part, records in stage.wal.log.items() if records)
 
     assert stage.totals() == (10, 0, 0)
-    assert stage.replica.next_offset(WalPartition("memory.wal", partition.number)) == 10
+    assert stage.replica.take(WalPartition("memory.wal", partition.number)).offset == 10

@@ -10,15 +10,15 @@ from kafka.errors import KafkaError
 from kafka.structs import MemberState, OffsetAndMetadata
 
 from app.domain.errors import WalUnavailable
-from app.domain.log import RawRecord, WalBatch, WalPartition
+from app.domain.log import RawRecord, WalBatch, WalPartition, WalPlace
 
 _CHECK_SECONDS = 2.0
 _ANSWER_MS = 5000
 
 
 class KafkaWalReader:
-    """`WalReader` on a consumer group; `next_offset` tells where a partition's truth stands. A consumer that has
-    something to read and does not move over `patience` checks, 2 s apart, is given up for a new one.
+    """`WalReader` on a consumer group; `take` makes a partition ours and tells where its truth stands. A consumer that
+    has something to read and does not move over `patience` checks, 2 s apart, is given up for a new one.
     """
 
     def __init__(
@@ -26,16 +26,16 @@ class KafkaWalReader:
         options: Mapping[str, Any],
         topic: str,
         group: str,
-        next_offset: Callable[[WalPartition], int],
+        take: Callable[[WalPartition], WalPlace],
         patience: int = 5,
     ) -> None:
         self._options = options
         self._topic = topic
         self._group = group
-        self._next_offset = next_offset
+        self._take = take
         self._patience = patience
         self._consumer: KafkaConsumer | None = None
-        self._expected: dict[TopicPartition, int] = {}
+        self._places: dict[TopicPartition, WalPlace] = {}
         self._checked_at = 0.0
         self._standing = 0
 
@@ -56,7 +56,7 @@ class KafkaWalReader:
         except (KafkaError, OSError) as error:
             self.close()
             raise WalUnavailable(f"memory.wal cannot be read: {type(error).__name__}: {error}"[:300]) from error
-        ours = self._expected.keys() - strangers
+        ours = self._places.keys() - strangers
         return [self._batch(partition, records) for partition, records in found.items() if partition in ours]
 
     def _connected(self) -> KafkaConsumer:
@@ -82,16 +82,16 @@ class KafkaWalReader:
 
     def _seek_new(self, consumer: KafkaConsumer) -> set[TopicPartition]:
         """Put partitions whose place is not known yet where Postgres says; they are returned."""
-        lost = {partition for partition in consumer.assignment() if partition not in self._expected}
+        lost = {partition for partition in consumer.assignment() if partition not in self._places}
         for partition in lost:
-            offset = self._next_offset(WalPartition(partition.topic, partition.partition))
-            consumer.seek(partition, offset)
-            self._expected[partition] = offset
+            place = self._take(WalPartition(partition.topic, partition.partition))
+            consumer.seek(partition, place.offset)
+            self._places[partition] = place
         return lost
 
     def _forget(self, partitions: Iterable[TopicPartition]) -> None:
         for partition in partitions:
-            self._expected.pop(partition, None)
+            self._places.pop(partition, None)
 
     def _check(self, consumer: KafkaConsumer) -> None:
         # An empty poll does not tell an idle log from a dead broker or a stalled consumer; asking for the ends does.
@@ -107,16 +107,15 @@ class KafkaWalReader:
             raise KafkaError("the consumer does not move" if joined else "the consumer does not join its group")
 
     def _at(self, consumer: KafkaConsumer, partition: TopicPartition) -> int:
-        # Not `_expected`: markers of transactions have offsets, too, and are never handed out.
+        # Not `_places`: markers of transactions have offsets, too, and are never handed out.
         return consumer.position(partition, timeout_ms=1000) or 0
 
     def _batch(self, partition: TopicPartition, records: list[Any]) -> WalBatch:
         where = WalPartition(partition.topic, partition.partition)
-        start = self._expected[partition]
-        end = records[-1].offset + 1
-        self._expected[partition] = end
+        place, end = self._places[partition], records[-1].offset + 1
+        self._places[partition] = WalPlace(end, place.generation)
         raw = tuple(RawRecord(where, record.offset, record.value or b"", record.timestamp) for record in records)
-        return WalBatch(where, start, end, raw)
+        return WalBatch(where, place.offset, end, raw, place.generation)
 
     def commit(self, batch: WalBatch) -> None:
         """Show Kafka's tools how far we are."""
@@ -127,12 +126,12 @@ class KafkaWalReader:
 
     def rewind(self) -> None:
         """Forget our places; the next poll takes them from Postgres."""
-        self._expected.clear()
+        self._places.clear()
 
     def close(self) -> None:
         """Leave the group; the next poll joins it anew."""
         consumer, self._consumer = self._consumer, None
-        self._expected.clear()
+        self._places.clear()
         if consumer is not None:
             with suppress(KafkaError, OSError):
                 consumer.close(autocommit=False, timeout_ms=1000)

@@ -1,7 +1,7 @@
 """The replica of `memory.wal`: rows, dead letters and offset move in one transaction, or not at all.
 
-The offset is compared before it is set: a slot that lost its partition and still carries a batch finds another
-offset than the one it started from, and writes nothing.
+A slot takes a partition by counting its generation up. Offset and generation are compared before the offset is set:
+a slot that lost its partition and still carries a batch finds other numbers than its own, and writes nothing.
 """
 
 import time
@@ -12,17 +12,19 @@ from sqlalchemy import Connection, Engine, text
 from app.adapters.sql.engine import transaction
 from app.adapters.sql.rows import as_json, owe_records
 from app.domain.errors import LeaseLost
-from app.domain.log import WalBatch, WalPartition
+from app.domain.log import WalBatch, WalPartition, WalPlace
 from app.domain.memory import WalRecord
 from app.domain.wal import Poison, ReplicaRow, dead_letter, settle_versions
 
-_NEXT_OFFSET = text("SELECT next_offset FROM replicator_offsets WHERE topic = :topic AND partition = :partition")
+_TAKE = text("""
+    INSERT INTO replicator_offsets AS known (topic, partition, next_offset, generation)
+    VALUES (:topic, :partition, 0, 1)
+    ON CONFLICT (topic, partition) DO UPDATE SET generation = known.generation + 1, updated_at = now()
+    RETURNING next_offset, generation
+""")
 _ADVANCE = text("""
-    INSERT INTO replicator_offsets AS known (topic, partition, next_offset)
-    SELECT :topic, :partition, :next WHERE :start = 0 OR EXISTS (
-        SELECT 1 FROM replicator_offsets WHERE topic = :topic AND partition = :partition)
-    ON CONFLICT (topic, partition) DO UPDATE SET next_offset = excluded.next_offset, updated_at = now()
-        WHERE known.next_offset = :start
+    UPDATE replicator_offsets SET next_offset = :next, updated_at = now()
+    WHERE topic = :topic AND partition = :partition AND next_offset = :start AND generation = :generation
 """)
 _UPSERT = text("""
     INSERT INTO memory_replica AS r (event_id, session_id, persona_id, tenant, role, universe, namespace, coord,
@@ -59,11 +61,11 @@ class SqlReplica:
     def __init__(self, engine: Engine) -> None:
         self._engine = engine
 
-    def next_offset(self, partition: WalPartition) -> int:
-        """The first offset of this partition that is not in the replica yet."""
+    def take(self, partition: WalPartition) -> WalPlace:
+        """Where this partition stands; from now on only batches of this taking can be stored."""
         with transaction(self._engine) as connection:
-            found = connection.execute(_NEXT_OFFSET, {"topic": partition.topic, "partition": partition.number})
-            return int(found.scalar_one_or_none() or 0)
+            found = connection.execute(_TAKE, {"topic": partition.topic, "partition": partition.number}).one()
+            return WalPlace(found.next_offset, found.generation)
 
     def store(self, batch: WalBatch, good: Sequence[ReplicaRow], bad: Sequence[Poison]) -> list[ReplicaRow]:
         """Copy one batch; the rows that were new or newer."""
@@ -83,10 +85,11 @@ def _advance(connection: Connection, batch: WalBatch) -> None:
             "partition": batch.partition.number,
             "start": batch.start,
             "next": batch.end,
+            "generation": batch.generation,
         },
     )
     if not moved.rowcount:
-        raise LeaseLost(f"another slot has replicated partition {batch.partition.number} further")
+        raise LeaseLost(f"another slot has partition {batch.partition.number} now, or was faster")
 
 
 def _stored(connection: Connection, rows: Sequence[ReplicaRow]) -> dict[str, tuple[int, bytes]]:
