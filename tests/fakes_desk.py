@@ -188,12 +188,12 @@ class InMemoryWorkDesk:
 
     def _item(self, kind: WorkName, row: Row[Any]) -> WorkItem:
         table, record = self._table(kind), row.thing.record if kind is WorkName.RECORD else None
-        thing = record or row.thing
+        thing, topic = record or row.thing, record.topic if record else None
         tenant = row.thing.place.tenant if kind is WorkName.MEMORY else thing.tenant
         listed = row.created_at if row.finished_at is None else row.finished_at
         return WorkItem(
-            kind, row.key, _stands(table, row), tenant, thing.session_id, record.topic if record else None, row.attempts,
-            row.failures, row.last_error, self._at(row.run_at), self._at(row.created_at), row.owner, self._at(listed),
+            kind, row.key, _stands(table, row), tenant, thing.session_id, topic, row.attempts, row.failures,
+            row.last_error, self._at(row.run_at), self._at(row.created_at), row.owner, self._at(listed),
         )  # fmt: skip
 
     def _at(self, moment: float) -> Any:
