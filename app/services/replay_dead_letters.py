@@ -73,8 +73,8 @@ def replay_letter(topic: str, letter_id: int, wish: Wish, desk: LetterDesk, acto
 def replay_letters(choice: Choice, wish: Wish, desk: LetterDesk, actor: Actor) -> Outcome:
     """Replay the first batch of the chosen letters; `StillPoison` says which of them hinder it, and where."""
     check_topic(choice.topic, desk)
-    settled = _settled(choice, desk)
     letters = desk.letters.take_open(choice, desk.batch, desk.batch_bytes)
+    settled = _settled(choice, {letter.id for letter in letters}, desk)
     fit, unfit = _judge(letters, wish, desk)
     done, late = (fit, []) if wish.dry_run else _send(choice, fit, unfit, wish, desk, actor)
     last_id = letters[-1].id if letters else choice.after
@@ -82,14 +82,15 @@ def replay_letters(choice: Choice, wish: Wish, desk: LetterDesk, actor: Actor) -
     return Outcome(tuple(done), tuple(unfit), (*settled, *late), remaining, last_id)
 
 
-def _settled(choice: Choice, desk: LetterDesk) -> list[int]:
+def _settled(choice: Choice, taken: set[int], desk: LetterDesk) -> list[int]:
+    # Asked after the letters were taken: whatever was settled in between is among these, or comes too late below.
     if choice.ids is None:
         return []
     states = desk.letters.states(choice.topic, choice.ids)
     unknown = [str(letter_id) for letter_id in choice.ids if letter_id not in states]
     if unknown:
         raise NotFound(f"there is no letter {', '.join(unknown[:10])} in this topic; nothing was replayed")
-    return sorted(letter_id for letter_id, state in states.items() if state != "open")
+    return sorted(letter_id for letter_id, state in states.items() if state != "open" and letter_id not in taken)
 
 
 def _judge(letters: list[DeadLetter], wish: Wish, desk: LetterDesk) -> tuple[list[Replay], list[Unfit]]:

@@ -92,6 +92,9 @@ class StoreRig(ABC):
     @abstractmethod
     def replicate(self, event_id: str) -> None: ...
 
+    def close(self) -> None:
+        """Done with this store."""
+
     def types(self, session_id: str) -> list[str]:
         """The kinds of a session's durable events, in order."""
         return [event["type"] for event in self.stream.events_after(session_id, 0, 1000)]

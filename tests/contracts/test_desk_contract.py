@@ -23,7 +23,7 @@ def rig(request: pytest.FixtureRequest) -> Iterator[WorkRig]:
     engine: Engine = request.getfixturevalue("engine")
     found = postgres_work(engine)
     yield found
-    found.store.close()  # type: ignore[attr-defined]
+    found.store.close()
 
 
 @pytest.fixture
