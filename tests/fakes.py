@@ -1,6 +1,7 @@
 """In-memory stand-ins for the ports; each is held to its real adapter by a contract suite."""
 
 from tests.fakes_brain import InMemoryBrain
+from tests.fakes_desk import InMemoryDeadLetters, InMemoryWorkDesk
 from tests.fakes_live import InMemoryFeed
 from tests.fakes_parts import (
     BreaksOff,
@@ -18,10 +19,12 @@ __all__ = [
     "BreaksOff",
     "FakeClock",
     "InMemoryBrain",
+    "InMemoryDeadLetters",
     "InMemoryFeed",
     "InMemoryReplica",
     "InMemoryStore",
     "InMemoryWal",
+    "InMemoryWorkDesk",
     "RecordingBroadcast",
     "RecordingDoorbell",
     "RecordingNotes",

@@ -27,6 +27,8 @@ class Row(Generic[Thing]):
     owner: str | None = None
     lease_until: float = 0.0
     last_error: str | None = None
+    created_at: float = 0.0
+    finished_at: float | None = None
 
     @property
     def lease(self) -> Lease:
@@ -47,9 +49,15 @@ class WorkTable(Generic[Thing]):
     claimed: str
     rows: dict[str, Row[Thing]] = field(default_factory=dict)
     _numbers: "count[int]" = field(default_factory=count)
+    _moments: "count[int]" = field(default_factory=count)
 
     def add(self, key: str, thing: Thing) -> None:
-        self.rows[key] = Row(key, thing, self.waiting, next(self._numbers), self.clock.monotonic())
+        number, now = next(self._numbers), self.clock.monotonic()
+        self.rows[key] = Row(key, thing, self.waiting, number, now, created_at=self._moment())
+
+    def _moment(self) -> float:
+        """Now, and a little later each time, as the database's clock is."""
+        return self.clock.monotonic() + next(self._moments) / 1e6
 
     @property
     def owed(self) -> list[Row[Thing]]:
@@ -83,6 +91,7 @@ class WorkTable(Generic[Thing]):
 
     def _close(self, row: Row[Thing], state: str, reason: str | None) -> None:
         row.state, row.last_error, row.outage = state, reason, False
+        row.finished_at = self._moment()
 
     def postpone(self, leases: Iterable[Lease], seconds: float, reason: str, outage: bool) -> None:
         def change(row: Row[Thing]) -> None:
@@ -111,6 +120,31 @@ class WorkTable(Generic[Thing]):
         for row in asleep:
             row.run_at, row.outage = self.clock.monotonic(), False
         return len(asleep)
+
+    def is_held(self, row: Row[Thing]) -> bool:
+        return row in self.owed and row.owner is not None and row.lease_until > self.clock.monotonic()
+
+    def hurry(self, key: str) -> bool:
+        row = self.rows.get(key)
+        if row is None or row not in self.owed or self.is_held(row):
+            return False
+        row.run_at, row.outage = self.clock.monotonic(), False
+        return True
+
+    def revive(self, key: str) -> bool:
+        row = self.rows.get(key)
+        if row is None or row.state != "dead":
+            return False
+        row.state, row.finished_at, row.run_at = self.waiting, None, self.clock.monotonic()
+        row.excused, row.failures, row.outage = row.attempts, 0, False
+        return True
+
+    def discard(self, key: str) -> bool:
+        row = self.rows.get(key)
+        if row is None or row.state != "dead":
+            return False
+        row.state, row.finished_at = "discarded", self._moment()
+        return True
 
     def end_leases_of(self, is_gone: Callable[[str], bool]) -> int:
         now = self.clock.monotonic()

@@ -88,11 +88,12 @@ class ModelRefused(Rejected):
 
 
 class PoisonRecord(Rejected):
-    """A WAL record that can never be replicated; `kind` groups the causes."""
+    """A WAL record that can never be replicated; `kind` groups the causes, `where` leads to the field at fault."""
 
-    def __init__(self, kind: str, message: str) -> None:
+    def __init__(self, kind: str, message: str, *where: str) -> None:
         super().__init__(message)
         self.kind = kind
+        self.where = where
 
 
 class LeaseLost(Exception):

@@ -74,9 +74,9 @@ def _json_object(value: bytes) -> dict[str, Any]:
 
 def _row(record: dict[str, Any], offset: int, now: float) -> ReplicaRow:
     if record.get("schema", 1) not in _KNOWN_SCHEMAS:
-        raise PoisonRecord("unknown_schema", "the record's schema number is not known to this version")
+        raise PoisonRecord("unknown_schema", "the record's schema number is not known to this version", "schema")
     if record.get("type") not in _TYPES:
-        raise PoisonRecord("bad_schema", "type must be memory.write or memory.delete")
+        raise PoisonRecord("bad_schema", "type must be memory.write or memory.delete", "type")
     payload = _object(record, "payload")
     metadata = _object(payload, "metadata")
     result = _object(record, "result")
@@ -105,48 +105,60 @@ def _digest(record: Mapping[str, Any]) -> bytes:
     return hashlib.sha256(json.dumps(record, sort_keys=True).encode()).digest()
 
 
+_BELOW = {
+    "metadata": ("payload", "metadata"),
+    "request_id": ("result", "request_id"),
+    "trace_id": ("result", "trace_id"),
+}
+
+
+def _path(name: str) -> tuple[str, ...]:
+    """Where a field stands in the record."""
+    return _BELOW.get(name, (name,))
+
+
 def _object(record: Mapping[str, Any], name: str) -> dict[str, Any]:
     value = record.get(name)
     if value is None:
         return {}
     if not isinstance(value, dict):
-        raise PoisonRecord("bad_schema", f"{name} must be an object")
+        raise PoisonRecord("bad_schema", f"{name} must be an object", *_path(name))
     return value
 
 
 def _text(record: Mapping[str, Any], name: str) -> str | None:
     value = record.get(name)
     if value is not None and not isinstance(value, str):
-        raise PoisonRecord("bad_schema", f"{name} must be text")
+        raise PoisonRecord("bad_schema", f"{name} must be text", *_path(name))
     return None if value is None else _name(value, name)
 
 
 def _required(value: object, name: str) -> str:
     if not isinstance(value, str) or not value:
-        raise PoisonRecord("bad_schema", f"{name} is missing")
+        raise PoisonRecord("bad_schema", f"{name} is missing", name)
     return _name(value, name)
 
 
 def _name(value: object, name: str) -> str:
     text = str(value or "")
     if len(text.encode()) > MAX_NAME_BYTES:
-        raise PoisonRecord("bad_schema", f"{name} is longer than {MAX_NAME_BYTES} bytes")
+        raise PoisonRecord("bad_schema", f"{name} is longer than {MAX_NAME_BYTES} bytes", *_path(name))
     return text
 
 
 def _version(record: Mapping[str, Any]) -> int:
     version = record.get("version", 1)
     if not isinstance(version, int) or isinstance(version, bool) or not 1 <= version < 2**62:
-        raise PoisonRecord("bad_schema", "version must be a positive number")
+        raise PoisonRecord("bad_schema", "version must be a positive number", "version")
     return version
 
 
 def _timestamp(record: Mapping[str, Any], now: float) -> float:
     value = _number(record.get("timestamp"))
     if value is None:
-        raise PoisonRecord("bad_schema", "timestamp must be epoch seconds")
+        raise PoisonRecord("bad_schema", "timestamp must be epoch seconds", "timestamp")
     if value > now + _FUTURE_SECONDS:
-        raise PoisonRecord("future", "the record's timestamp is more than a day ahead")
+        raise PoisonRecord("future", "the record's timestamp is more than a day ahead", "timestamp")
     return value
 
 
@@ -165,7 +177,7 @@ def _coordinate(value: object) -> tuple[float, ...] | None:
         return None
     numbers = tuple(number for part in value if (number := _number(part)) is not None)
     if len(numbers) != len(value):
-        raise PoisonRecord("bad_schema", "result.coord must be numbers")
+        raise PoisonRecord("bad_schema", "result.coord must be numbers", "result", "coord")
     return numbers
 
 

@@ -44,8 +44,9 @@ class Operation:
     summary: str
     tag: str
     body: type[BaseModel] | None = None
+    body_optional: bool = False
     query: type[Query] | None = None
-    answer: type[Answer] | str | None = None
+    answer: type[BaseModel] | str | None = None
     errors: tuple[int, ...] = ()
     headers: Mapping[str, str] | None = None
     fill: Callable[[dict[str, Any]], None] | None = None
@@ -86,8 +87,13 @@ def _arguments(operation: Operation) -> dict[str, Any]:
     if operation.query is not None:
         arguments["query"] = read_query(operation.query)
     if operation.body is not None:
-        arguments["body"] = read_body(operation.body, operation.fill)
+        without = operation.body_optional and _is_empty()
+        arguments["body"] = operation.body() if without else read_body(operation.body, operation.fill)
     return arguments
+
+
+def _is_empty() -> bool:
+    return not request.content_length and "Transfer-Encoding" not in request.headers
 
 
 def _present(answer: Any) -> Response:

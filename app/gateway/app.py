@@ -7,6 +7,8 @@ from prometheus_flask_exporter import PrometheusMetrics
 from app.adapters.http.open_streams import StreamSlots
 from app.gateway.context import carry_context
 from app.gateway.conversation import conversation
+from app.gateway.dead_letters import dead_letters
+from app.gateway.desk import desk
 from app.gateway.docs import docs_blueprint
 from app.gateway.memory import memory
 from app.gateway.operations import health_checks, operations
@@ -18,7 +20,7 @@ from app.settings import Settings, settings
 from app.telemetry.logs import configure_logging
 from app.wiring.serving import Serving
 
-AREAS = (conversation, streams, memory, operations)
+AREAS = (conversation, streams, memory, dead_letters, desk, operations)
 
 
 def create_app(chosen: Settings | None = None) -> Flask:

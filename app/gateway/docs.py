@@ -125,7 +125,8 @@ def _described(operation: Operation, references: Any) -> dict[str, Any]:
     }
     if operation.body is not None:
         schema = references[(operation.body, "validation")]
-        described["requestBody"] = {"required": True, "content": {"application/json": {"schema": schema}}}
+        required = not operation.body_optional
+        described["requestBody"] = {"required": required, "content": {"application/json": {"schema": schema}}}
     return described
 
 

@@ -3,9 +3,10 @@
 from dataclasses import dataclass
 from typing import cast
 
-from flask import current_app
+from flask import current_app, g
 
 from app.adapters.http.open_streams import StreamSlots
+from app.domain.audit import Actor
 from app.services.check_health import Health
 from app.wiring.serving import Serving
 
@@ -24,6 +25,11 @@ class Room:
 def room() -> Room:
     """The room of the application that answers this request."""
     return cast(Room, current_app.extensions[_KEY])
+
+
+def actor() -> Actor:
+    """Who asks, for the audit; there is no login yet."""
+    return Actor("anonymous", g.request_id)
 
 
 def furnish(extensions: dict[str, object], furnished: Room) -> None:

@@ -83,6 +83,8 @@ TOKENS = Counter("llm_tokens", "Tokens as the model's endpoint reported them: in
 
 # work
 WORK_SWEPT = Counter("work_swept", "Rows freed from workers that died", ("kind",))
+WORK_DEAD = Counter("work_dead", "Rows that died: their data is wrong, or too many workers died with them", ("kind",))
+WORK_FENCED = Counter("work_fenced", "Results dropped because their lease belonged to somebody else by then", ("kind",))
 TASK_FAILURES = Counter("task_failures", "Tasks that ended in an error, by family", ("task", "family"))
 
 # gateway

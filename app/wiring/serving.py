@@ -6,10 +6,14 @@ from app.adapters.http.brain import HttpBrain
 from app.adapters.redis.connection import ping
 from app.adapters.redis.live import RedisFeed
 from app.adapters.sql.browse import SqlBrowser
+from app.adapters.sql.dead_letters import SqlDeadLetters
+from app.adapters.sql.desk import SqlWorkDesk
 from app.adapters.sql.inbox import SqlInbox
 from app.adapters.sql.stream_store import SqlStreamStore
 from app.services.accept_message import Reception
 from app.services.follow_session import StreamRoom
+from app.services.replay_dead_letters import LetterDesk
+from app.services.tend_work import Tending
 from app.settings import Settings
 from app.wiring.process import Process
 
@@ -35,6 +39,17 @@ class Serving(Process):
     def browser(self) -> SqlBrowser:
         """Lists for people."""
         return SqlBrowser(self.engine)
+
+    @cached_property
+    def letter_desk(self) -> LetterDesk:
+        """What dealing with dead letters needs."""
+        own_topic = f"{self.settings.memory_wal_topic}.dlq"
+        return LetterDesk(SqlDeadLetters(self.engine), self.doorbell, self.clock, own_topic)
+
+    @cached_property
+    def tending(self) -> Tending:
+        """What tending owed and dead work needs."""
+        return Tending(SqlWorkDesk(self.engine), self.doorbell)
 
     @cached_property
     def brain(self) -> HttpBrain:

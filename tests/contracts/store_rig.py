@@ -92,6 +92,9 @@ class StoreRig(ABC):
     @abstractmethod
     def replicate(self, event_id: str) -> None: ...
 
+    def close(self) -> None:
+        """Done with this store."""
+
     def types(self, session_id: str) -> list[str]:
         """The kinds of a session's durable events, in order."""
         return [event["type"] for event in self.stream.events_after(session_id, 0, 1000)]
@@ -165,8 +168,8 @@ class PostgresRig(StoreRig):
         self.inbox = SqlInbox(engine, MemoryDefaults("", "wm"))
         self.stream = SqlStreamStore(engine)
         for table, _, owed in _TABLES.values():
-            ended = "failed" if table == "turns" else "dead"
-            free = "lease_owner = NULL, lease_until = NULL"
+            ended = "cancelled" if table == "turns" else "dead"
+            free = "lease_owner = NULL, lease_until = NULL, finished_at = now()"
             self._sql(f"UPDATE {table} SET state = '{ended}', {free} WHERE state IN ({owed})")
 
     def process(self, lease_seconds: float = 30.0) -> Process:

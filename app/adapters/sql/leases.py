@@ -13,6 +13,7 @@ from typing import Any
 from sqlalchemy import Connection, RowMapping, text
 
 from app.domain.leases import Lease
+from app.telemetry.metrics import WORK_DEAD, WORK_FENCED
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,6 +34,11 @@ class WorkKind:
     def owed_sql(self) -> str:
         """The owed states as a literal list, so that the partial index on them is used."""
         return ", ".join(f"'{state}'" for state in self.owed)
+
+    @property
+    def key_type(self) -> str:
+        """The key's type in the table."""
+        return "bigint" if self.key == "id" else "text"
 
 
 TURNS = WorkKind(
@@ -106,12 +112,15 @@ class Leases:
         self, connection: Connection, leases: Sequence[Lease], state: str, reason: str | None = None
     ) -> set[str]:
         """End these claims in a last state; the keys that were still ours (others belong to somebody else now)."""
-        return self._end(
+        ended = self._end(
             connection,
             leases,
             "state = :state, finished_at = now(), excused = w.excused + 1, outage = false, last_error = :reason",
             {"state": state, "reason": reason},
         )
+        if state == "dead":
+            WORK_DEAD.labels(self._kind.name).inc(len(ended))
+        return ended
 
     def postpone(
         self, connection: Connection, leases: Sequence[Lease], seconds: float, reason: str, outage: bool
@@ -139,7 +148,7 @@ class Leases:
             UPDATE {kind.table} w SET lease_owner = NULL, lease_until = NULL, {changes}
             FROM unnest(CAST(:keys AS text[]), CAST(:owners AS text[]), CAST(:attempts AS integer[]))
                  AS held (key, owner, attempts)
-            WHERE w.{kind.key}::text = held.key AND w.{kind.key} = CAST(held.key AS {self._key_type})
+            WHERE w.{kind.key}::text = held.key AND w.{kind.key} = CAST(held.key AS {kind.key_type})
               AND w.state = '{kind.claimed}' AND w.lease_owner = held.owner AND w.attempts = held.attempts
             RETURNING w.{kind.key}::text"""  # noqa: S608
         held = {
@@ -147,11 +156,9 @@ class Leases:
             "owners": [lease.owner for lease in leases],
             "attempts": [lease.attempts for lease in leases],
         }
-        return set(connection.execute(text(statement), {**held, **parameters}).scalars())
-
-    @property
-    def _key_type(self) -> str:
-        return "bigint" if self._kind is RECORDS else "text"
+        ours = set(connection.execute(text(statement), {**held, **parameters}).scalars())
+        WORK_FENCED.labels(kind.name).inc(len(leases) - len(ours))
+        return ours
 
     def renew(self, connection: Connection, keys: Sequence[str]) -> None:
         """Keep these rows for another lease, and end the leases of this owner's rows that nobody works on any more."""
@@ -191,3 +198,26 @@ def _end_leases(connection: Connection, kind: WorkKind, owners: list[str]) -> in
 def is_worn_out(row: RowMapping, max_deaths: int) -> bool:
     """Whether so many workers died with this row that it must not be tried again (the present claim counts)."""
     return bool(row["attempts"] - row["excused"] > max_deaths)
+
+
+def hurry(connection: Connection, kind: WorkKind, key: str) -> bool:
+    """Make an owed row due now, unless a worker has it in hand; whether it did."""
+    free = "(w.lease_until IS NULL OR w.lease_until <= now())"
+    return _change(connection, kind, key, "run_at = now(), outage = false", f"w.state IN ({kind.owed_sql}) AND {free}")
+
+
+def revive(connection: Connection, kind: WorkKind, key: str) -> bool:
+    """Give a dead row as many lives as a new one has; its attempts go on counting, for they are what fences."""
+    changes = "finished_at = NULL, run_at = now(), excused = w.attempts, failures = 0, outage = false"
+    return _change(connection, kind, key, f"state = '{kind.waiting}', {changes}", "w.state = 'dead'")
+
+
+def discard(connection: Connection, kind: WorkKind, key: str) -> bool:
+    """Put a dead row away for good; whether it was dead."""
+    return _change(connection, kind, key, "state = 'discarded', finished_at = now()", "w.state = 'dead'")
+
+
+def _change(connection: Connection, kind: WorkKind, key: str, changes: str, condition: str) -> bool:
+    statement = f"""
+        UPDATE {kind.table} w SET {changes} WHERE w.{kind.key} = CAST(:key AS {kind.key_type}) AND {condition}"""  # noqa: S608
+    return bool(connection.execute(text(statement), {"key": key}).rowcount)

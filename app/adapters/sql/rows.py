@@ -1,7 +1,7 @@
 """Rows and domain data, in both directions: the few places where a column's name is written down."""
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from sqlalchemy import Connection, RowMapping, text
@@ -103,17 +103,22 @@ def owe_memory(connection: Connection, memory: Memory) -> None:
 
 
 _OWE_RECORDS = text("""
-    INSERT INTO message_outbox (topic, partition_key, payload, headers, dedupe_key, tenant, session_id)
-    SELECT topic, partition_key, CAST(payload AS jsonb), CAST(headers AS jsonb), dedupe_key, tenant, session_id
+    INSERT INTO message_outbox (topic, partition_key, payload, headers, dedupe_key, tenant, session_id, run_at)
+    SELECT topic, partition_key, CAST(payload AS jsonb), CAST(headers AS jsonb), dedupe_key, tenant, session_id,
+           now() + make_interval(secs => due_in)
     FROM unnest(CAST(:topics AS text[]), CAST(:keys AS text[]), CAST(:payloads AS text[]), CAST(:headers AS text[]),
-                CAST(:dedupe_keys AS text[]), CAST(:tenants AS text[]), CAST(:sessions AS text[]))
-         AS record (topic, partition_key, payload, headers, dedupe_key, tenant, session_id)
+                CAST(:dedupe_keys AS text[]), CAST(:tenants AS text[]), CAST(:sessions AS text[]),
+                CAST(:due_ins AS double precision[]))
+         AS record (topic, partition_key, payload, headers, dedupe_key, tenant, session_id, due_in)
     ON CONFLICT (topic, dedupe_key) DO NOTHING
 """)
 
 
-def owe_records(connection: Connection, records: list[WalRecord]) -> None:
-    """Write the rows from which Kafka will be served; a record that is already there stays as it is."""
+def owe_records(connection: Connection, records: list[WalRecord], due_in: Sequence[float] = ()) -> None:
+    """Write the rows from which Kafka will be served; a record that is already there stays as it is.
+
+    `due_in` are seconds from now, one for each record; without it all are due now.
+    """
     if not records:
         return
     connection.execute(
@@ -126,5 +131,6 @@ def owe_records(connection: Connection, records: list[WalRecord]) -> None:
             "dedupe_keys": [record.dedupe_key for record in records],
             "tenants": [record.tenant for record in records],
             "sessions": [record.session_id for record in records],
+            "due_ins": list(due_in) or [0.0] * len(records),
         },
     )

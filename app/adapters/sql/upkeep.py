@@ -52,6 +52,16 @@ _PRUNE = (
         WHERE state = 'synced' AND finished_at < now() - interval '7 days' LIMIT 1000)"""),
     text("""DELETE FROM idempotency_keys WHERE ctid IN (
         SELECT ctid FROM idempotency_keys WHERE created_at < now() - interval '24 hours' LIMIT 1000)"""),
+    # What a person has dealt with stays for a month; what is open or dead stays for ever. Turns are history.
+    text("""DELETE FROM dlq_messages WHERE id IN (
+        SELECT id FROM dlq_messages
+        WHERE state <> 'open' AND settled_at < now() - interval '30 days' LIMIT 1000)"""),
+    text("""DELETE FROM memory_write_outbox WHERE event_id IN (
+        SELECT event_id FROM memory_write_outbox
+        WHERE state = 'discarded' AND finished_at < now() - interval '30 days' LIMIT 1000)"""),
+    text("""DELETE FROM message_outbox WHERE id IN (
+        SELECT id FROM message_outbox
+        WHERE state = 'discarded' AND finished_at < now() - interval '30 days' LIMIT 1000)"""),
     text("DELETE FROM processes WHERE seen_at < now() - interval '1 hour'"),
 )
 _HAS_REVISION = text("SELECT to_regclass('alembic_version')::text")
