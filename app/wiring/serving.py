@@ -7,6 +7,7 @@ from app.adapters.redis.connection import ping
 from app.adapters.redis.live import RedisFeed
 from app.adapters.sql.browse import SqlBrowser
 from app.adapters.sql.inbox import SqlInbox
+from app.adapters.sql.patience import SERVING
 from app.adapters.sql.stream_store import SqlStreamStore
 from app.services.accept_message import Reception
 from app.services.follow_session import StreamRoom
@@ -16,6 +17,8 @@ from app.wiring.process import Process
 
 class Serving(Process):
     """A process with doors to people."""
+
+    patience = SERVING
 
     def __init__(self, settings: Settings, pool_size: int = 20) -> None:
         super().__init__(settings, pool_size)
