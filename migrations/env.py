@@ -4,6 +4,7 @@ from alembic import context
 from sqlalchemy import text
 
 from app.adapters.sql.engine import create_engine
+from app.adapters.sql.patience import UNHURRIED
 from app.settings import settings
 
 _LOCK = 7_526_110_001
@@ -11,7 +12,8 @@ _LOCK = 7_526_110_001
 
 def _migrate() -> None:
     settings().require("postgres_dsn")
-    engine = create_engine(settings().postgres_dsn.get_secret_value(), pool_size=1, application_name="migrate")
+    dsn = settings().postgres_dsn.get_secret_value()
+    engine = create_engine(dsn, pool_size=1, application_name="migrate", patience=UNHURRIED)
     with engine.connect() as connection:
         connection.execute(text("SET statement_timeout = 0"))
         connection.execute(text("SET lock_timeout = '60s'"))

@@ -11,8 +11,8 @@ from flask import Flask, Response, g, jsonify, request
 from pydantic import ValidationError
 from werkzeug.exceptions import HTTPException
 
+from app.adapters.sql import patience
 from app.adapters.sql.engine import create_engine
-from app.brain import patience
 from app.brain.bodies import WrongBody
 from app.brain.memories import Memories
 from app.brain.operations import OPEN_TO_ALL, operations
@@ -26,9 +26,10 @@ POOL_SIZE = 12
 _MAX_BODY_BYTES = 1_048_576
 _MAX_BATCH_BYTES = 8 * _MAX_BODY_BYTES
 _RETRY_AFTER_SECONDS = "1"
-_SIGN_OF_LIFE_SECONDS = 1.8
-_STORE_SECONDS = 4.5
-_BATCH_SECONDS = 10.0
+# All round trips of a request together. The pool greets a connection before it lends it, so that a Postgres that is
+# away is noticed early, and one that is only busy may take its time.
+_PATIENCE = patience.Patience(greeting_seconds=1.8, seconds=4.5)
+_PATIENCE_FOR_BATCHES = patience.Patience(greeting_seconds=1.8, seconds=10.0)
 
 
 def create_app(configured: Settings | None = None) -> Flask:
@@ -44,6 +45,7 @@ def create_app(configured: Settings | None = None) -> Flask:
     app.before_request(_started)
     app.before_request(_Guard(chosen).check)
     app.after_request(_measured)
+    app.teardown_request(lambda _: patience.end())
     _answer_errors(app)
     return app
 
@@ -68,7 +70,7 @@ def _started() -> None:
     g.started = time.monotonic()
     batch = request.path.endswith("/batch")
     request.max_content_length = _MAX_BATCH_BYTES if batch else _MAX_BODY_BYTES
-    patience.begin(_SIGN_OF_LIFE_SECONDS, _BATCH_SECONDS if batch else _STORE_SECONDS)
+    patience.begin(_PATIENCE_FOR_BATCHES if batch else _PATIENCE)
 
 
 def _measured(response: Response) -> Response:

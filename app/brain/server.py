@@ -9,7 +9,6 @@ import sys
 import tempfile
 from typing import Any
 
-from app.brain import patience
 from app.settings import Misconfigured, settings
 from app.telemetry.logs import configure_logging
 
@@ -42,7 +41,6 @@ def on_starting(_server: Any) -> None:
 def post_worker_init(_worker: Any) -> None:
     """Runs in each worker process before its first request."""
     configure_logging(_chosen.log_level, _chosen.process_name or "brain")
-    patience.install()
 
 
 def on_exit(_server: Any) -> None:

@@ -9,6 +9,7 @@ from app.settings import Misconfigured
 __all__ = [
     "BrainForbidden",
     "BrainUnavailable",
+    "CommitUnheard",
     "Conflict",
     "KeyReused",
     "LeaseLost",
@@ -37,6 +38,10 @@ class Retryable(Exception):
 
 class StoreUnavailable(Retryable):
     """Postgres refused, timed out or broke the connection; whether a commit happened is unknown."""
+
+
+class CommitUnheard(StoreUnavailable):
+    """The answer to a COMMIT was lost: it happened or it did not, and only reading tells."""
 
 
 class BrainUnavailable(Retryable):

@@ -11,6 +11,7 @@ from app.adapters.celery_doorbell import CeleryDoorbell
 from app.adapters.redis.live import RedisBroadcast
 from app.adapters.sql.engine import create_engine
 from app.adapters.sql.inbox import MemoryDefaults
+from app.adapters.sql.patience import WORKING, Patience
 from app.adapters.sql.presence import Presence
 from app.adapters.sql.upkeep import SqlUpkeep
 from app.services.health_notes import QuietNotes
@@ -37,6 +38,8 @@ class SystemClock:
 class Process:
     """One process's share of the system. Its name is what logs, leases and health show."""
 
+    patience: Patience = WORKING
+
     def __init__(self, settings: Settings, pool_size: int = 10) -> None:
         settings.require("postgres_dsn", "redis_url")
         self.settings = settings
@@ -47,7 +50,7 @@ class Process:
     @cached_property
     def engine(self) -> Engine:
         """The pool of this process."""
-        return create_engine(self.settings.postgres_dsn.get_secret_value(), self._pool_size, self.name)
+        return create_engine(self.settings.postgres_dsn.get_secret_value(), self._pool_size, self.name, self.patience)
 
     @cached_property
     def presence(self) -> Presence:

@@ -9,6 +9,7 @@ from app.adapters.sql.browse import SqlBrowser
 from app.adapters.sql.dead_letters import SqlDeadLetters
 from app.adapters.sql.desk import SqlWorkDesk
 from app.adapters.sql.inbox import SqlInbox
+from app.adapters.sql.patience import SERVING
 from app.adapters.sql.stream_store import SqlStreamStore
 from app.services.accept_message import Reception
 from app.services.follow_session import StreamRoom
@@ -20,6 +21,8 @@ from app.wiring.process import Process
 
 class Serving(Process):
     """A process with doors to people."""
+
+    patience = SERVING
 
     def __init__(self, settings: Settings, pool_size: int = 20) -> None:
         super().__init__(settings, pool_size)

@@ -1,7 +1,8 @@
 """Connections to Postgres: every wait bounded, every driver error translated at this border."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from typing import TypeVar
 
 import psycopg2.errors
 from sqlalchemy import Connection, Engine
@@ -10,7 +11,10 @@ from sqlalchemy.engine import make_url
 from sqlalchemy.exc import ArgumentError, DataError, DBAPIError, InterfaceError, InternalError, OperationalError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 
-from app.domain.errors import Misconfigured, Rejected, StoreUnavailable
+from app.adapters.sql.patience import WORKING, Patience, connections, within
+from app.domain.errors import CommitUnheard, Misconfigured, Rejected, StoreUnavailable
+
+Found = TypeVar("Found")
 
 _SESSION_OPTIONS = " ".join(
     f"-c {name}={value}"
@@ -18,6 +22,10 @@ _SESSION_OPTIONS = " ".join(
         "statement_timeout": "5s",
         "lock_timeout": "2s",
         "idle_in_transaction_session_timeout": "15s",
+        # So that a client who is cut off does not hold its locks for hours.
+        "tcp_keepalives_idle": "5",
+        "tcp_keepalives_interval": "2",
+        "tcp_keepalives_count": "3",
         "timezone": "UTC",
         "jit": "off",
     }.items()
@@ -27,8 +35,12 @@ _KEPT_CONNECTIONS = 2
 """How many connections an idle process keeps; what a burst needed beyond that is closed after it."""
 
 
-def create_engine(dsn: str, pool_size: int = 10, application_name: str = "soma") -> Engine:
-    """A lazy pool of at most `pool_size` connections; waiting for one, or for a dead host, ends within 2-3 s."""
+def create_engine(
+    dsn: str, pool_size: int = 10, application_name: str = "soma", patience: Patience = WORKING
+) -> Engine:
+    """A lazy pool of at most `pool_size` connections; waiting for one, for a dead host and for a silent server ends
+    as `patience` says.
+    """
     try:
         url = make_url(dsn).set(drivername="postgresql+psycopg2")
     except ArgumentError:
@@ -39,10 +51,12 @@ def create_engine(dsn: str, pool_size: int = 10, application_name: str = "soma")
         url,
         pool_size=min(pool_size, _KEPT_CONNECTIONS),
         max_overflow=max(pool_size - _KEPT_CONNECTIONS, 0),
-        pool_timeout=2,
+        pool_timeout=min(2.0, patience.greeting_seconds),
         pool_pre_ping=True,
         pool_recycle=1800,
+        execution_options={"patience": patience},
         connect_args={
+            "connection_factory": connections(patience),
             "connect_timeout": 3,
             "application_name": application_name,
             "options": _SESSION_OPTIONS,
@@ -71,6 +85,29 @@ def translating() -> Iterator[None]:
 
 @contextmanager
 def transaction(engine: Engine) -> Iterator[Connection]:
-    """One transaction: committed when the block ends, rolled back when it raises."""
-    with translating(), engine.begin() as connection:
+    """One transaction: committed when the block ends, rolled back when it raises; `CommitUnheard` when the line broke
+    between the COMMIT and its answer. Everything else that breaks off means for certain that nothing was kept.
+    """
+    patience: Patience = engine.get_execution_options().get("patience", WORKING)
+    with translating(), within(patience), engine.connect() as connection, connection.begin() as under_way:
         yield connection
+        with _hearing():
+            under_way.commit()
+
+
+@contextmanager
+def _hearing() -> Iterator[None]:
+    try:
+        yield
+    except DBAPIError as error:
+        if not error.connection_invalidated:
+            raise
+        raise CommitUnheard("Postgres broke the connection at the end of a transaction") from error
+
+
+def resolved(step: Callable[[bool], Found]) -> Found:
+    """Run a transaction; when the answer to its COMMIT was lost, run it once more with True, to find out."""
+    try:
+        return step(False)
+    except CommitUnheard:
+        return step(True)

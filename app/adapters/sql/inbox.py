@@ -1,14 +1,17 @@
 """Step 2 of the line: one transaction that keeps a message, the turn it asks for and the memory it becomes."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
+import psycopg2.errors
 from sqlalchemy import Connection, Engine, RowMapping, text
+from sqlalchemy.exc import IntegrityError
 
 from app.adapters.sql.engine import transaction
+from app.adapters.sql.patience import Patience, within
 from app.adapters.sql.rows import append_event, as_json, owe_memory, place_event
 from app.domain.conversation import Receipt, RequestKey, UserMessage
-from app.domain.errors import Conflict, KeyReused, NotFound
+from app.domain.errors import CommitUnheard, Conflict, KeyReused, NotFound
 from app.domain.events import EventType, NewEvent, SessionEvent
 from app.domain.memory import memory_of, place_of
 
@@ -39,6 +42,10 @@ _QUEUE_TURN = text("""
     VALUES (:event_id, :session_id, :seq, :tenant, :persona_id, CAST(:metadata AS jsonb), :traceparent)
 """)
 
+# A caller is answered within two seconds: most of them for keeping the message, the rest for finding out.
+_BUDGET = Patience(greeting_seconds=1.2, seconds=1.85)
+_FIRST_TRY = Patience(greeting_seconds=1.2, seconds=1.3)
+
 
 @dataclass(frozen=True, slots=True)
 class MemoryDefaults:
@@ -56,7 +63,27 @@ class SqlInbox:
         self._memories = memories
 
     def accept(self, message: UserMessage, key: RequestKey | None) -> tuple[Receipt, Sequence[SessionEvent]]:
-        """Keep the message; a repeated key gives the first receipt again and keeps nothing."""
+        """Keep the message; a repeated key gives the first receipt again and keeps nothing. When the answer to the
+        COMMIT was lost, what became of it is read within the two seconds that a caller is kept waiting.
+        """
+        with within(_BUDGET):
+            try:
+                with within(_FIRST_TRY):
+                    return self._accept(message, key)
+            except CommitUnheard:
+                return self._find_out(message, key)
+
+    def _find_out(self, message: UserMessage, key: RequestKey | None) -> tuple[Receipt, Sequence[SessionEvent]]:
+        """Try again under the same ids: that waits for a COMMIT still under way, and meets what it kept."""
+        try:
+            receipt, events = self._accept(message, key)
+        except IntegrityError as error:
+            if not isinstance(error.orig, psycopg2.errors.UniqueViolation):
+                raise
+            return Receipt(message.session_id, message.event_id), ()
+        return replace(receipt, replayed=receipt.event_id != message.event_id), events
+
+    def _accept(self, message: UserMessage, key: RequestKey | None) -> tuple[Receipt, Sequence[SessionEvent]]:
         with transaction(self._engine) as connection:
             if key is not None and not connection.execute(_TAKE_KEY, _scope(key)).rowcount:
                 return _first_receipt(connection, key), ()

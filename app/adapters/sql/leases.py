@@ -151,14 +151,28 @@ class Leases:
             WHERE w.{kind.key}::text = held.key AND w.{kind.key} = CAST(held.key AS {kind.key_type})
               AND w.state = '{kind.claimed}' AND w.lease_owner = held.owner AND w.attempts = held.attempts
             RETURNING w.{kind.key}::text"""  # noqa: S608
-        held = {
-            "keys": [lease.key for lease in leases],
-            "owners": [lease.owner for lease in leases],
-            "attempts": [lease.attempts for lease in leases],
-        }
-        ours = set(connection.execute(text(statement), {**held, **parameters}).scalars())
+        ours = set(connection.execute(text(statement), {**_columns(leases), **parameters}).scalars())
         WORK_FENCED.labels(kind.name).inc(len(leases) - len(ours))
         return ours
+
+    def held(self, connection: Connection, leases: Sequence[Lease]) -> set[str]:
+        """The keys that these claims hold; waits for a claim whose transaction is still under way."""
+        return self._look(connection, leases, "w.lease_owner = held.owner", {})
+
+    def ended(self, connection: Connection, leases: Sequence[Lease], state: str) -> set[str]:
+        """The keys that these very claims have brought into this last state."""
+        return self._look(connection, leases, "w.state = :state AND w.lease_owner IS NULL", {"state": state})
+
+    def _look(
+        self, connection: Connection, leases: Sequence[Lease], condition: str, parameters: Mapping[str, Any]
+    ) -> set[str]:
+        kind = self._kind
+        statement = f"""
+            SELECT w.{kind.key}::text FROM {kind.table} w
+            JOIN unnest(CAST(:keys AS text[]), CAST(:owners AS text[]), CAST(:attempts AS integer[]))
+                 AS held (key, owner, attempts) ON w.{kind.key} = CAST(held.key AS {kind.key_type})
+            WHERE w.attempts = held.attempts AND {condition} FOR UPDATE OF w"""  # noqa: S608
+        return set(connection.execute(text(statement), {**_columns(leases), **parameters}).scalars())
 
     def renew(self, connection: Connection, keys: Sequence[str]) -> None:
         """Keep these rows for another lease, and end the leases of this owner's rows that nobody works on any more."""
@@ -171,6 +185,14 @@ class Leases:
               AND (w.{kind.key}::text = ANY(CAST(:keys AS text[]))
                    OR w.lease_until < now() + make_interval(secs => :seconds - {_ORPHAN_SECONDS}))"""  # noqa: S608
         connection.execute(text(statement), {"keys": list(keys), "owner": self._owner, "seconds": self._seconds})
+
+
+def _columns(leases: Sequence[Lease]) -> dict[str, list[Any]]:
+    return {
+        "keys": [lease.key for lease in leases],
+        "owners": [lease.owner for lease in leases],
+        "attempts": [lease.attempts for lease in leases],
+    }
 
 
 _HOLDERS = " UNION ".join(

@@ -6,9 +6,10 @@ from typing import Any
 
 from sqlalchemy import Connection, Engine, RowMapping, text
 
-from app.adapters.sql.engine import transaction
+from app.adapters.sql.engine import resolved, transaction
 from app.adapters.sql.leases import MEMORIES, RECORDS, Leases, WorkKind, is_worn_out
 from app.adapters.sql.rows import owe_records
+from app.domain.errors import CommitUnheard
 from app.domain.leases import MAX_ATTEMPTS, Lease
 from app.domain.memory import Memory, Place, Remembered, WalRecord, wal_write
 from app.domain.ports import OwedMemory, OwedRecord, Sent
@@ -25,11 +26,22 @@ class Outbox:
         self._leases = Leases(kind, owner, lease_seconds)
 
     def _claim(self, limit: int) -> list[RowMapping]:
+        rows: list[RowMapping] = []
+        try:
+            with transaction(self._engine) as connection:
+                rows.extend(self._leases.claim(connection, limit))
+                worn = [self._leases.lease_of(row) for row in rows if is_worn_out(row, MAX_ATTEMPTS)]
+                self._leases.settle(connection, worn, "dead", _WORN_OUT)
+        except CommitUnheard:
+            rows = self._really_held(rows)
+        fit = (row for row in rows if not is_worn_out(row, MAX_ATTEMPTS))
+        return sorted(fit, key=lambda row: row["created_at"])
+
+    def _really_held(self, rows: list[RowMapping]) -> list[RowMapping]:
+        leases = [self._leases.lease_of(row) for row in rows]
         with transaction(self._engine) as connection:
-            rows = self._leases.claim(connection, limit)
-            worn = [row for row in rows if is_worn_out(row, MAX_ATTEMPTS)]
-            self._leases.settle(connection, [self._leases.lease_of(row) for row in worn], "dead", _WORN_OUT)
-        return sorted((row for row in rows if row not in worn), key=lambda row: row["created_at"])
+            held = self._leases.held(connection, leases)
+        return [row for row, lease in zip(rows, leases, strict=True) if lease.key in held]
 
     def postpone(self, owed: Sequence[Any], seconds: float, reason: str, outage: bool) -> None:
         """Give these back; they are due again after `seconds`, or when the outage ends."""
@@ -44,6 +56,9 @@ class Outbox:
         self._ending(lambda connection: self._leases.settle(connection, [owed.lease], "dead", reason))
 
     def _ending(self, statement: Callable[[Connection], object]) -> None:
+        resolved(lambda _: self._run(statement))
+
+    def _run(self, statement: Callable[[Connection], object]) -> None:
         with transaction(self._engine) as connection:
             statement(connection)
 
@@ -79,8 +94,13 @@ class SqlMemoryOutbox(Outbox):
 
     def synced(self, remembered: Sequence[tuple[OwedMemory, Remembered]]) -> list[str]:
         """Settle and owe the records, in one transaction."""
+        return resolved(lambda again: self._synced(remembered, again))
+
+    def _synced(self, remembered: Sequence[tuple[OwedMemory, Remembered]], again: bool) -> list[str]:
+        leases = [owed.lease for owed, _ in remembered]
         with transaction(self._engine) as connection:
-            ours = self._leases.settle(connection, [owed.lease for owed, _ in remembered], "synced")
+            earlier = self._leases.ended(connection, leases, "synced") if again else set()
+            ours = earlier | self._leases.settle(connection, leases, "synced")
             now = datetime.now(UTC)
             kept = [(owed.memory, receipt) for owed, receipt in remembered if owed.lease.key in ours]
             owe_records(connection, [wal_write(memory, receipt, self._wal_topic, now) for memory, receipt in kept])
@@ -112,17 +132,19 @@ class SqlMessageOutbox(Outbox):
 
     def sent(self, acknowledged: Sequence[tuple[OwedRecord, Sent]]) -> None:
         """Settle what Kafka acknowledged and note where it lies."""
-        with transaction(self._engine) as connection:
-            ours = self._leases.settle(connection, [owed.lease for owed, _ in acknowledged], "sent")
-            places = [(int(owed.lease.key), place) for owed, place in acknowledged if owed.lease.key in ours]
-            connection.execute(
-                _NOTE_PLACES,
-                {
-                    "ids": [key for key, _ in places],
-                    "partitions": [place.partition for _, place in places],
-                    "offsets": [place.offset for _, place in places],
-                },
-            )
+        self._ending(lambda connection: self._sent(connection, acknowledged))
+
+    def _sent(self, connection: Connection, acknowledged: Sequence[tuple[OwedRecord, Sent]]) -> None:
+        ours = self._leases.settle(connection, [owed.lease for owed, _ in acknowledged], "sent")
+        places = [(int(owed.lease.key), place) for owed, place in acknowledged if owed.lease.key in ours]
+        connection.execute(
+            _NOTE_PLACES,
+            {
+                "ids": [key for key, _ in places],
+                "partitions": [place.partition for _, place in places],
+                "offsets": [place.offset for _, place in places],
+            },
+        )
 
 
 _NOTE_PLACES = text("""

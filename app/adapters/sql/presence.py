@@ -20,7 +20,7 @@ from app.adapters.sql.leases import TURNS, Leases
 from app.domain.errors import StoreUnavailable
 
 _BEAT_SECONDS = 1.0
-_LOCK = text("SELECT pg_advisory_lock(hashtextextended(:owner, 0))")
+_LOCK = text("SELECT pg_try_advisory_lock(hashtextextended(:owner, 0))")
 _SEEN = text("""
     INSERT INTO processes (owner, name) VALUES (:owner, :name)
     ON CONFLICT (owner) DO UPDATE SET seen_at = now()
@@ -78,14 +78,16 @@ class Presence:
     def _hold_lock_and_beat(self) -> None:
         with translating(), self._engine.connect() as raw:
             connection = raw.execution_options(isolation_level="AUTOCOMMIT")
-            connection.execute(_LOCK, {"owner": self.owner})
             try:
                 self._beat_until_stopped(connection)
             finally:
                 raw.invalidate()
 
     def _beat_until_stopped(self, connection: Connection) -> None:
+        locked = False
         while not self._stopped.is_set():
+            # While a line that went dead still holds our lock at the server, that one speaks for us: beating matters.
+            locked = locked or bool(connection.execute(_LOCK, {"owner": self.owner}).scalar_one())
             connection.execute(_SEEN, {"owner": self.owner, "name": self._name})
             self._leases.renew(connection, self._held())
             self._stopped.wait(_BEAT_SECONDS)

@@ -55,6 +55,21 @@ def append_next(
     return placed
 
 
+_FIND_EVENT = text("""
+    SELECT seq, tenant, payload ->> 'persona_id' AS persona_id, created_at AS now FROM session_events
+    WHERE event_id = :event_id AND type = :type
+""")
+
+
+def find_event(
+    connection: Connection, session_id: str, event: NewEvent, turn_seq: int, traceparent: str | None
+) -> SessionEvent | None:
+    """The event with the place that it was given before; None where it was never kept."""
+    found = connection.execute(_FIND_EVENT, {"event_id": event.event_id, "type": event.type.value})
+    row = found.mappings().one_or_none()
+    return None if row is None else place_event(event, row, session_id, turn_seq, traceparent)
+
+
 def place_event(
     event: NewEvent, row: RowMapping | Mapping[str, Any], session_id: str, turn_seq: int, traceparent: str | None
 ) -> SessionEvent:

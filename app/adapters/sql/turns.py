@@ -5,12 +5,12 @@ from typing import Any
 
 from sqlalchemy import Connection, Engine, text
 
-from app.adapters.sql.engine import transaction
+from app.adapters.sql.engine import resolved, transaction
 from app.adapters.sql.leases import TURNS, Leases, is_worn_out
 from app.adapters.sql.presence import Presence
-from app.adapters.sql.rows import append_next, owe_memory
+from app.adapters.sql.rows import append_next, find_event, owe_memory
 from app.domain.conversation import Turn, Utterance
-from app.domain.errors import LeaseLost
+from app.domain.errors import CommitUnheard, LeaseLost
 from app.domain.events import EventType, NewEvent, SessionEvent
 from app.domain.leases import MAX_ATTEMPTS, Lease
 from app.domain.memory import Place, memory_of
@@ -51,15 +51,23 @@ class SqlTurns:
 
     def claim(self, event_id: str) -> Turn | None:
         """This turn, leased; one that killed its workers too often is buried instead."""
-        with transaction(self._engine) as connection:
-            rows = self._leases.claim(connection, 1, event_id)
-            if not rows:
+        turn: Turn | None = None
+        try:
+            with transaction(self._engine) as connection:
+                rows = self._leases.claim(connection, 1, event_id)
+                if not rows:
+                    return None
+                turn = _turn(rows[0])
+                if not is_worn_out(rows[0], MAX_ATTEMPTS):
+                    return turn
+                self._end(connection, turn, _worn_out(turn), "dead")
                 return None
-            turn = _turn(rows[0])
-            if not is_worn_out(rows[0], MAX_ATTEMPTS):
-                return turn
-            self._end(connection, turn, _worn_out(turn), "dead")
-            return None
+        except CommitUnheard:
+            return turn if turn is not None and self._is_held(turn) else None
+
+    def _is_held(self, turn: Turn) -> bool:
+        with transaction(self._engine) as connection:
+            return bool(self._leases.held(connection, [_lease(turn)]))
 
     def history(self, turn: Turn, limit: int) -> list[Utterance]:
         """The last `limit` lines up to and including this turn's message, oldest first."""
@@ -80,9 +88,13 @@ class SqlTurns:
 
     def note(self, turn: Turn, event: NewEvent) -> SessionEvent:
         """Append an event; a zombie's is refused by the row lock on its turn."""
+        return resolved(lambda again: self._note(turn, event, again))
+
+    def _note(self, turn: Turn, event: NewEvent, again: bool) -> SessionEvent:
         with transaction(self._engine) as connection:
             self._still_ours(connection, turn)
-            return append_next(connection, turn.session_id, event, turn.seq, turn.traceparent)
+            known = find_event(connection, turn.session_id, event, turn.seq, turn.traceparent) if again else None
+            return known or append_next(connection, turn.session_id, event, turn.seq, turn.traceparent)
 
     def _still_ours(self, connection: Connection, turn: Turn) -> None:
         held = {"event_id": turn.event_id, "owner": turn.lease_owner, "attempts": turn.attempts}
@@ -90,12 +102,24 @@ class SqlTurns:
             raise LeaseLost("the turn belongs to another attempt")
 
     def finish(self, turn: Turn, event: NewEvent, state: str, memory_place: Place | None) -> SessionEvent:
-        """The ending event, the turn's last state and the answer's memory, or nothing of them."""
+        """The ending event, the turn's last state and the answer's memory, or nothing of them. Said again by the same
+        claim, because nobody heard that it came through, it tells what was kept.
+        """
         with transaction(self._engine) as connection:
-            ended = self._end(connection, turn, event, state)
+            try:
+                ended = self._end(connection, turn, event, state)
+            except LeaseLost:
+                return self._known_end(connection, turn, event, state)
             if memory_place is not None:
                 owe_memory(connection, memory_of(ended, memory_place))
             return ended
+
+    def _known_end(self, connection: Connection, turn: Turn, event: NewEvent, state: str) -> SessionEvent:
+        ended = self._leases.ended(connection, [_lease(turn)], state)
+        known = find_event(connection, turn.session_id, event, turn.seq, turn.traceparent) if ended else None
+        if known is None:
+            raise LeaseLost("the turn belongs to another attempt")
+        return known
 
     def _end(self, connection: Connection, turn: Turn, event: NewEvent, state: str) -> SessionEvent:
         reason = None if state == "done" else str(event.metadata.get("reason", ""))
@@ -105,6 +129,9 @@ class SqlTurns:
 
     def postpone(self, turn: Turn, seconds: float, reason: str) -> None:
         """Give the turn back; the attempt's text is forgotten with it."""
+        resolved(lambda _: self._postpone(turn, seconds, reason))
+
+    def _postpone(self, turn: Turn, seconds: float, reason: str) -> None:
         with transaction(self._engine) as connection:
             self._leases.postpone(connection, [_lease(turn)], seconds, reason, outage=False)
 
