@@ -27,11 +27,10 @@ def upkeep(engine: Engine) -> SqlUpkeep:
 
 
 def age(engine: Engine, table: str, key: str, value: str) -> None:
-    """Make a finished row eight days old."""
+    """Make it eight days since these rows were finished, or made."""
+    ages = "finished_at = finished_at - interval '8 days', created_at = created_at - interval '8 days'"
     with engine.begin() as connection:
-        connection.execute(
-            text(f"UPDATE {table} SET finished_at = now() - interval '8 days' WHERE {key} = :value"), {"value": value}
-        )
+        connection.execute(text(f"UPDATE {table} SET {ages} WHERE {key} = :value"), {"value": value})
 
 
 def test_what_is_owed_is_counted_until_it_is_done(store: PostgresRig, upkeep: SqlUpkeep) -> None:
