@@ -1,6 +1,6 @@
 # Everything a person or a machine does with this project. Bare `make` prints the list.
 .DEFAULT_GOAL := help
-.PHONY: help run status logs stop test test-unit coverage lint format types imports drill-outage bench bench-start lock clean \
+.PHONY: help run status logs stop test test-unit coverage lint format types imports work dead-letters drill-outage bench bench-start lock clean \
 	install install-test
 
 PORT_OFFSET ?= 0
@@ -51,6 +51,12 @@ types: install-test ## mypy, strict
 
 imports: install-test ## who may import whom
 	@$(BIN)/lint-imports
+
+work: install ## what is owed or dead, and why; make work ARGS="--watch", ARGS="retry memory <id>", ARGS=--help
+	@GATEWAY_PORT=$${GATEWAY_PORT:-$$((20016 + $(PORT_OFFSET)))} $(BIN)/python -m app.cli work $(ARGS)
+
+dead-letters: install ## records that could not be replicated; make dead-letters ARGS="replay memory.wal.dlq --dry-run"
+	@GATEWAY_PORT=$${GATEWAY_PORT:-$$((20016 + $(PORT_OFFSET)))} $(BIN)/python -m app.cli dlq $(ARGS)
 
 drill-outage: install-test ## pull the memory service out of a stack of its own, and prove that nothing is lost
 	@$(BIN)/python -m drills outage

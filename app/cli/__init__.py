@@ -1,0 +1,1 @@
+"""`soma`: the command line for operators without a browser, a client of the gateway over HTTP and nothing else."""

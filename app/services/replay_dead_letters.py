@@ -17,8 +17,8 @@ from app.domain.ports import Clock, Doorbell
 from app.routing import TaskName
 
 BATCH = 500
-_DISCARD_BATCH = 5_000
-_DISCARD_ROUNDS = 20
+_DISCARD_BATCH = 2_000
+_DISCARD_SECONDS = 5.0
 _BATCH_BYTES = 8 * 1_048_576
 
 
@@ -126,8 +126,8 @@ def discard_letters(choice: Choice, desk: LetterDesk, actor: Actor) -> tuple[int
     check_topic(choice.topic, desk)
     there = replace(choice, upto=desk.letters.newest_open(choice.topic))
     entry = _entry("dlq.discard", choice, Wish(), actor)
-    discarded = 0
-    for _ in range(_DISCARD_ROUNDS):
+    discarded, until = 0, desk.clock.monotonic() + _DISCARD_SECONDS
+    while desk.clock.monotonic() <= until:
         count = desk.letters.discard(there, _DISCARD_BATCH, entry)
         discarded += count
         if count < _DISCARD_BATCH:

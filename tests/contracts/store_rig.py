@@ -92,8 +92,8 @@ class StoreRig(ABC):
     @abstractmethod
     def replicate(self, event_id: str) -> None: ...
 
-    def close(self) -> None:
-        """Done with this store."""
+    @abstractmethod
+    def close(self) -> None: ...
 
     def types(self, session_id: str) -> list[str]:
         """The kinds of a session's durable events, in order."""
@@ -150,6 +150,9 @@ class MemoryRig(StoreRig):
 
     def replicate(self, event_id: str) -> None:
         self.store.replicated.add(event_id)
+
+    def close(self) -> None:
+        self.store.alive.clear()
 
 
 _TABLES = {

@@ -27,11 +27,10 @@ def upkeep(engine: Engine) -> SqlUpkeep:
 
 
 def age(engine: Engine, table: str, key: str, value: str) -> None:
-    """Make a finished row eight days old."""
+    """Make it eight days since these rows were finished, or made."""
+    ages = "finished_at = finished_at - interval '8 days', created_at = created_at - interval '8 days'"
     with engine.begin() as connection:
-        connection.execute(
-            text(f"UPDATE {table} SET finished_at = now() - interval '8 days' WHERE {key} = :value"), {"value": value}
-        )
+        connection.execute(text(f"UPDATE {table} SET {ages} WHERE {key} = :value"), {"value": value})
 
 
 def test_what_is_owed_is_counted_until_it_is_done(store: PostgresRig, upkeep: SqlUpkeep) -> None:
@@ -87,6 +86,33 @@ def test_pruning_takes_what_is_finished_and_old_and_nothing_that_is_owed(
     assert store.records_of(topic, unreplicated.dedupe_key)
     assert store.records_of(topic, owed.dedupe_key)
     assert not store.records_of(topic, replicated.dedupe_key)
+
+
+def test_what_a_person_has_dealt_with_is_kept_for_a_month_and_what_is_open_for_ever(
+    store: PostgresRig, upkeep: SqlUpkeep, engine: Engine
+) -> None:
+    topic = an_id("wal-")
+    ages = {"open": None, "replayed": "29 days", "discarded": "31 days"}
+    letter = """INSERT INTO dlq_messages (topic, error, error_kind, fingerprint, state, settled_at, created_at)
+                VALUES (:topic, 'x', 'x', 'x', :state, now() - CAST(:age AS interval), now() - interval '1 year')"""
+    work = """UPDATE message_outbox SET state = 'discarded', finished_at = now() - CAST(:age AS interval)
+              WHERE dedupe_key = :key"""
+    records = [a_record(topic) for _ in range(3)]
+    store.owe(records)
+    for owed in (worker := store.process()).records.claim_due(10):
+        worker.records.bury(owed, "too large")
+    with engine.begin() as connection:
+        for state, how_old in ages.items():
+            connection.execute(text(letter), {"topic": topic, "state": state, "age": how_old})
+        for record, how_old in zip(records, ["31 days", "29 days"], strict=False):
+            connection.execute(text(work), {"key": record.dedupe_key, "age": how_old})
+
+    upkeep.prune()
+
+    with engine.begin() as connection:
+        kept = connection.execute(text("SELECT state FROM dlq_messages WHERE topic = :topic"), {"topic": topic})
+        assert sorted(kept.scalars()) == ["open", "replayed"]
+    assert [bool(store.records_of(topic, record.dedupe_key)) for record in records] == [False, True, True]
 
 
 def test_a_note_replaces_the_one_before(upkeep: SqlUpkeep) -> None:

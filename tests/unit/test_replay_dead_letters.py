@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from app.domain.audit import Actor
+from app.domain.audit import Actor, AuditEntry
 from app.domain.dead_letters import Choice, StillPoison
 from app.domain.errors import Conflict, NotFound, StoreUnavailable
 from app.domain.log import WalPartition
@@ -249,6 +249,21 @@ def test_without_postgres_nothing_is_replayed_and_the_caller_may_come_again(scen
 
     scene.letters.store.down = False
     assert scene.is_untouched()
+
+
+def test_discarding_very_many_ends_in_time_and_says_what_is_left(scene: Scene) -> None:
+    class SlowLetters(InMemoryDeadLetters):
+        def discard(self, choice: Choice, limit: int, entry: AuditEntry) -> int:
+            clock.advance(3)
+            return super().discard(choice, limit, entry)
+
+    clock, slow = FakeClock(NOW), SlowLetters()
+    for _ in range(5_000):
+        slow.bury(TOPIC, b"{")
+    desk = LetterDesk(slow, scene.bell, clock, TOPIC)
+
+    assert discard_letters(Choice(TOPIC), desk, ACTOR) == (4_000, 1_000)
+    assert discard_letters(Choice(TOPIC), desk, ACTOR) == (1_000, 0)
 
 
 def test_discarding_takes_one_group_and_leaves_the_others(scene: Scene) -> None:

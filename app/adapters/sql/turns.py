@@ -172,5 +172,5 @@ def _lease(turn: Turn) -> Lease:
 
 
 def _worn_out(turn: Turn) -> NewEvent:
-    reason = f"This message stopped its worker {MAX_ATTEMPTS} times and was set aside. An operator can retry it."
+    reason = f"This message stopped its worker {MAX_ATTEMPTS} times and was set aside. Send it again."
     return NewEvent(f"{turn.event_id}:final", EventType.ERROR, "assistant", "", {"reason": reason})
