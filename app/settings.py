@@ -11,7 +11,9 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError, field_validator
+from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError, ValidationInfo, field_validator
+
+from app import crash_points
 
 
 class Misconfigured(Exception):
@@ -44,6 +46,10 @@ class Settings(BaseModel):
     )
     kafka_sasl_username: str = _setting("", "SASL user")
     kafka_sasl_password: SecretStr = _setting(SecretStr(""), "SASL password")
+
+    crash_point: str = _setting(
+        "", "for drills only: where a process ends, STEP:PASSING:TIMES or @FILE (docs/operations.md)", "after_publish:3"
+    )
 
     # ports and addresses
     bind_host: str = _setting("127.0.0.1", "address that gateway, web UI, brain and metrics listen on", "0.0.0.0")
@@ -119,6 +125,11 @@ class Settings(BaseModel):
         if value and not value.startswith(("http://", "https://")):
             raise ValueError("must start with http:// or https://")
         return value.rstrip("/")
+
+    @field_validator("crash_point")
+    @classmethod
+    def _a_step_and_never_in_production(cls, value: str, info: ValidationInfo) -> str:
+        return crash_points.check(value, info.data.get("sa01_env", "PROD"))
 
     @field_validator("gateway_require_auth")
     @classmethod

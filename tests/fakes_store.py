@@ -260,20 +260,10 @@ class InMemoryTurns:
 
     def finish(self, turn: Turn, event: NewEvent, state: str, memory_place: Place | None) -> SessionEvent:
         with self.store.transaction():
-            known = self._known_end(turn, event, state)
-            if known is not None:
-                return known
             ended = self._end(turn, event, state)
             if memory_place is not None:
                 self.store.memory_rows.add(ended.event_id, memory_of(ended, memory_place))
             return ended
-
-    def _known_end(self, turn: Turn, event: NewEvent, state: str) -> SessionEvent | None:
-        row = self.store.turn_rows.rows[turn.event_id]
-        if (row.state, row.attempts) != (state, turn.attempts):
-            return None
-        said = self.store.events[turn.session_id]
-        return next((one for one in said if (one.event_id, one.type) == (event.event_id, event.type)), None)
 
     def _end(self, turn: Turn, event: NewEvent, state: str) -> SessionEvent:
         self._ours(turn)

@@ -7,8 +7,10 @@ from app.adapters.kafka.connection import connection_options
 from app.adapters.kafka.writer import KafkaWalWriter
 from app.adapters.sql.outboxes import SqlMemoryOutbox, SqlMessageOutbox
 from app.adapters.sql.turns import SqlTurns
+from app.crash_points import CrashStep
 from app.services.drain_outbox import RecordPlane
 from app.services.sync_memories import MemoryPlane
+from app.wiring.crashing import ends_after
 from app.wiring.process import Process, this_process
 
 
@@ -16,9 +18,10 @@ def memory_plane_of(process: Process) -> MemoryPlane:
     """The way of memories to SomaBrain."""
     settings = process.settings
     owner, lease = process.presence.owner, settings.lease_seconds
+    outbox = SqlMemoryOutbox(process.engine, owner, lease, settings.memory_wal_topic)
     return MemoryPlane(
-        outbox=SqlMemoryOutbox(process.engine, owner, lease, settings.memory_wal_topic),
-        brain=HttpBrain.from_settings(settings),
+        outbox=ends_after(outbox, CrashStep.MARK_SYNCED, settings, "synced"),
+        brain=ends_after(HttpBrain.from_settings(settings), CrashStep.REMEMBER, settings, "remember", "remember_all"),
         doorbell=process.doorbell,
         broadcast=process.broadcast,
         clock=process.clock,
@@ -31,9 +34,10 @@ def record_plane_of(process: Process) -> RecordPlane:
     """The way of records to Kafka."""
     settings = process.settings
     settings.require("kafka_bootstrap_servers")
+    outbox = SqlMessageOutbox(process.engine, process.presence.owner, settings.lease_seconds)
     return RecordPlane(
-        outbox=SqlMessageOutbox(process.engine, process.presence.owner, settings.lease_seconds),
-        wal=KafkaWalWriter(connection_options(settings)),
+        outbox=ends_after(outbox, CrashStep.MARK_SENT, settings, "sent"),
+        wal=ends_after(KafkaWalWriter(connection_options(settings)), CrashStep.PUBLISH, settings, "publish"),
         doorbell=process.doorbell,
         notes=process.notes,
         batch=settings.outbox_sync_batch_size,

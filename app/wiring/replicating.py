@@ -5,7 +5,9 @@ from collections.abc import Callable
 from app.adapters.kafka.connection import connection_options
 from app.adapters.kafka.reader import KafkaWalReader
 from app.adapters.sql.replica import SqlReplica
+from app.crash_points import CrashStep
 from app.services.replicate_wal import Bridge
+from app.wiring.crashing import ends_after
 from app.wiring.process import Process
 
 
@@ -20,8 +22,8 @@ def bridge_of(
         connection_options(settings), settings.memory_wal_topic, settings.memory_replicator_group, replica.take
     )
     return Bridge(
-        reader=reader,
-        replica=replica,
+        reader=ends_after(reader, CrashStep.KAFKA_COMMIT, settings, "commit"),
+        replica=ends_after(replica, CrashStep.REPLICA_COMMIT, settings, "store"),
         broadcast=process.broadcast,
         clock=process.clock,
         notes=process.notes,

@@ -11,11 +11,13 @@ from app.adapters.sql.desk import SqlWorkDesk
 from app.adapters.sql.inbox import SqlInbox
 from app.adapters.sql.patience import SERVING
 from app.adapters.sql.stream_store import SqlStreamStore
+from app.crash_points import CrashStep
 from app.services.accept_message import Reception
 from app.services.follow_session import StreamRoom
 from app.services.replay_dead_letters import LetterDesk
 from app.services.tend_work import Tending
 from app.settings import Settings
+from app.wiring.crashing import ends_after
 from app.wiring.process import Process
 
 
@@ -30,7 +32,9 @@ class Serving(Process):
     @cached_property
     def reception(self) -> Reception:
         """What accepting messages needs."""
-        return Reception(SqlInbox(self.engine, self.memory_defaults), self.doorbell, self.broadcast)
+        inbox = SqlInbox(self.engine, self.memory_defaults)
+        inbox = ends_after(inbox, CrashStep.ACCEPT_COMMIT, self.settings, "accept")
+        return Reception(inbox, self.doorbell, self.broadcast)
 
     @cached_property
     def stream_room(self) -> StreamRoom:

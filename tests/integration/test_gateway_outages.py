@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import pytest
@@ -63,6 +64,41 @@ def _health_with(gateway: Gateway, component: str, status: str) -> Any:
 
 
 PATHS = ["/v1/sessions", "/v1/sessions/s-1/events", "/v1/admin/memory", "/v1/session/s-1/events", "/readyz"]
+
+
+@pytest.fixture
+def frozen_postgres(servers: Stack, gateway: Gateway) -> Iterator[None]:
+    """Every backend stands still and every connection stays open, those in the gateway's pools too."""
+    for _ in range(8):
+        gateway.say()
+    servers.freeze("postgres")
+    yield
+    servers.thaw("postgres")
+    eventually(lambda: gateway.get("/readyz").status_code == 200)
+
+
+def test_a_frozen_postgres_is_told_of_within_two_seconds_and_forgiven_at_once(
+    servers: Stack, gateway: Gateway, frozen_postgres: None, record_property: Callable[[str, object], None]
+) -> None:
+    took = [_refused(gateway, path) for path in ["POST", *PATHS] * 2]
+    with ThreadPoolExecutor(16) as pool:
+        crowded = list(pool.map(lambda _: _refused(gateway, "POST"), range(32)))
+
+    record_property("answered_within_seconds", [round(max(took), 2), round(max(crowded), 2)])
+    assert max(took) < 2
+    # Two rounds for a crowd: who waits for a place in the pool behind those who wait for Postgres.
+    assert max(crowded) < 3
+    servers.thaw("postgres")
+    assert gateway.post({"message": "back"}).status_code == 200
+
+
+def _refused(gateway: Gateway, path: str) -> float:
+    """How long it took to say 503."""
+    began = time.monotonic()
+    answer = gateway.post({"message": "hello"}) if path == "POST" else gateway.get(path)
+    took = time.monotonic() - began
+    assert_problem(answer, 503)
+    return took
 
 
 @pytest.mark.parametrize("path", ["POST", *PATHS])

@@ -102,24 +102,24 @@ class SqlTurns:
             raise LeaseLost("the turn belongs to another attempt")
 
     def finish(self, turn: Turn, event: NewEvent, state: str, memory_place: Place | None) -> SessionEvent:
-        """The ending event, the turn's last state and the answer's memory, or nothing of them. Said again by the same
-        claim, because nobody heard that it came through, it tells what was kept.
-        """
+        """The ending event, the turn's last state and the answer's memory, or nothing of them."""
+        return resolved(lambda again: self._finish(turn, event, state, memory_place, again))
+
+    def _finish(self, turn: Turn, event: NewEvent, state: str, memory_place: Place | None, again: bool) -> SessionEvent:
         with transaction(self._engine) as connection:
-            try:
-                ended = self._end(connection, turn, event, state)
-            except LeaseLost:
-                return self._known_end(connection, turn, event, state)
+            known = self._known_end(connection, turn, event, state) if again else None
+            if known is not None:
+                return known
+            ended = self._end(connection, turn, event, state)
             if memory_place is not None:
                 owe_memory(connection, memory_of(ended, memory_place))
             return ended
 
-    def _known_end(self, connection: Connection, turn: Turn, event: NewEvent, state: str) -> SessionEvent:
-        ended = self._leases.ended(connection, [_lease(turn)], state)
-        known = find_event(connection, turn.session_id, event, turn.seq, turn.traceparent) if ended else None
-        if known is None:
-            raise LeaseLost("the turn belongs to another attempt")
-        return known
+    def _known_end(self, connection: Connection, turn: Turn, event: NewEvent, state: str) -> SessionEvent | None:
+        """What this very claim has kept already; waits for its transaction if that is still under way."""
+        if not self._leases.ended(connection, [_lease(turn)], state):
+            return None
+        return find_event(connection, turn.session_id, event, turn.seq, turn.traceparent)
 
     def _end(self, connection: Connection, turn: Turn, event: NewEvent, state: str) -> SessionEvent:
         reason = None if state == "done" else str(event.metadata.get("reason", ""))
