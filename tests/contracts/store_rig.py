@@ -165,8 +165,8 @@ class PostgresRig(StoreRig):
         self.inbox = SqlInbox(engine, MemoryDefaults("", "wm"))
         self.stream = SqlStreamStore(engine)
         for table, _, owed in _TABLES.values():
-            ended = "failed" if table == "turns" else "dead"
-            free = "lease_owner = NULL, lease_until = NULL"
+            ended = "cancelled" if table == "turns" else "dead"
+            free = "lease_owner = NULL, lease_until = NULL, finished_at = now()"
             self._sql(f"UPDATE {table} SET state = '{ended}', {free} WHERE state IN ({owed})")
 
     def process(self, lease_seconds: float = 30.0) -> Process:

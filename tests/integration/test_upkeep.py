@@ -27,10 +27,14 @@ def upkeep(engine: Engine) -> SqlUpkeep:
 
 
 def age(engine: Engine, table: str, key: str, value: str) -> None:
-    """Make a finished row eight days old."""
+    """Make these rows eight days old."""
     with engine.begin() as connection:
         connection.execute(
-            text(f"UPDATE {table} SET finished_at = now() - interval '8 days' WHERE {key} = :value"), {"value": value}
+            text(
+                f"UPDATE {table} SET created_at = now() - interval '8 days',"
+                f" finished_at = CASE WHEN state <> 'pending' THEN now() - interval '8 days' END WHERE {key} = :value"
+            ),
+            {"value": value},
         )
 
 
