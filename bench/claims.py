@@ -66,7 +66,6 @@ def _with_finished(engine: Engine, mark: str, rows: int) -> dict[str, float]:
     with engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
         connection.execute(text("SET statement_timeout = 0"))
         connection.execute(text("VACUUM ANALYZE turns, memory_write_outbox, message_outbox, sessions"))
-        connection.execute(text("CHECKPOINT"))
     figures = {f"claim {kind.name}": _cost(engine, _claiming(kind)) for kind in KINDS}
     figures["due turns"] = _cost(engine, lambda connection: connection.execute(DUE, {"limit": 64}).all())
     figures["leases of the dead"] = _cost(engine, end_leases_of_the_dead)
