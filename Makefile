@@ -1,6 +1,7 @@
 # Everything a person or a machine does with this project. Bare `make` prints the list.
 .DEFAULT_GOAL := help
-.PHONY: help run status logs stop test test-unit coverage lint format types imports work dead-letters drill-outage bench bench-start lock clean \
+.PHONY: help run status logs stop test test-unit coverage lint format types imports work dead-letters drill-outage \
+	bench bench-start bench-claims bench-drain bench-recovery lock clean \
 	install install-test
 
 PORT_OFFSET ?= 0
@@ -61,10 +62,19 @@ dead-letters: install ## records that could not be replicated; make dead-letters
 drill-outage: install-test ## pull the memory service out of a stack of its own, and prove that nothing is lost
 	@$(BIN)/python -m drills outage
 
-bench: bench-start ## every benchmark
+bench: bench-start bench-claims bench-drain bench-recovery ## every benchmark
 
 bench-start: install ## seconds to start, memory and processor of the idle stack
 	@$(BIN)/python -m bench.start
+
+bench-claims: install ## what a claim costs beside a million finished rows, against a thousand
+	@$(BIN)/python -m bench.claims
+
+bench-drain: install ## a backlog of 10,000 memories, against a bare loop over the memory service's batch route
+	@$(BIN)/python -m bench.drain
+
+bench-recovery: install ## from the SIGKILL of a conversation worker to the first token of the resumed answer
+	@$(BIN)/python -m bench.recovery
 
 LOCK := $(BIN)/uv pip compile --quiet setup.cfg --override overrides.txt --generate-hashes --python-version 3.11 \
 	--universal --no-header --no-annotate

@@ -1,11 +1,12 @@
 """`Brain` in a dictionary; the contract suite holds it to what the real service and client do."""
 
 import json
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 from app.brain.coordinates import as_numbers, coordinate_bytes
-from app.domain.errors import BrainForbidden, BrainUnavailable, MemoryRefused
+from app.domain.errors import BatchRefused, BrainForbidden, BrainUnavailable, MemoryRefused
 from app.domain.json_text import BadJson, parse_json
 from app.domain.memory import Memory, Place, Remembered
 
@@ -23,12 +24,16 @@ class Kept:
 
 @dataclass
 class InMemoryBrain:
-    """Set `down`, `forbidden`, `refusing` or `taking_only` to meet that side of it; `offers` counts calls it saw."""
+    """Set `down`, `forbidden`, `refusing`, `taking_only` or `takes_batches` to meet that side of it.
+
+    `offers` counts the memories it was offered.
+    """
 
     down: bool = False
     forbidden: bool = False
     refusing: bool = False
     taking_only: bool = False
+    takes_batches: bool = True
     retry_after: float | None = None
     kept: dict[tuple[Place, str], Kept] = field(default_factory=dict)
     offers: int = 0
@@ -49,6 +54,19 @@ class InMemoryBrain:
         self._keep(memory, _value_of(memory, self.refusing))
         x, y, z = as_numbers(coordinate_bytes(memory.place.universe, memory.event_id))
         return Remembered((x, y, z), request_id=memory.event_id, trace_id=None, kept=not self.taking_only)
+
+    def remember_all(self, memories: Sequence[Memory]) -> list[Remembered]:
+        if not self.takes_batches:
+            raise BatchRefused("this SomaBrain takes no batches")
+        before = dict(self.kept)
+        try:
+            return [self.remember(memory) for memory in memories]
+        except MemoryRefused as error:
+            self.kept = before
+            raise BatchRefused(str(error)) from error
+        except BrainUnavailable:
+            self.kept = before
+            raise
 
     def healthy(self) -> bool:
         return not self.down

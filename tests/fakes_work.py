@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from itertools import count
 from typing import Generic, TypeVar
 
-from app.domain.leases import MAX_ATTEMPTS, Lease
+from app.domain.leases import ALONE_AFTER_DEATHS, MAX_ATTEMPTS, ORPHAN_SECONDS, Lease
 from tests.fakes_parts import FakeClock
 
 Thing = TypeVar("Thing")
@@ -38,6 +38,11 @@ class Row(Generic[Thing]):
     @property
     def is_worn_out(self) -> bool:
         return self.attempts - self.excused > MAX_ATTEMPTS
+
+
+def _without_company(due: list[Row[Thing]]) -> list[Row[Thing]]:
+    suspects = [row for row in due if row.attempts - row.excused >= ALONE_AFTER_DEATHS]
+    return suspects[:1] or due
 
 
 @dataclass
@@ -74,11 +79,20 @@ class WorkTable(Generic[Thing]):
             (row for row in self.rows.values() if self.is_due(row) and allowed(row)),
             key=lambda row: (row.run_at, row.number),
         )
-        for row in due[:limit]:
+        taken = _without_company(due[:limit])
+        for row in taken:
             row.state, row.owner = self.claimed, owner
             row.attempts += 1
             row.lease_until = self.clock.monotonic() + seconds
-        return due[:limit]
+        return taken
+
+    def renew(self, owner: str, seconds: float, keys: Iterable[str]) -> None:
+        now, working = self.clock.monotonic(), set(keys)
+        for row in self.owed:
+            if row.owner == owner and row.key in working:
+                row.lease_until = now + seconds
+            elif row.owner == owner and row.lease_until < now + seconds - ORPHAN_SECONDS:
+                row.lease_until = now
 
     def holds(self, lease: Lease) -> bool:
         row = self.rows.get(lease.key)

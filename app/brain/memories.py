@@ -65,6 +65,8 @@ _LIST = text(f"""
 _COUNT = text(f"""
     SELECT count(*) FROM brain.memories WHERE tenant = :tenant AND namespace = :namespace AND {_ALIVE}
 """)  # noqa: S608
+# The same whether the memory came alone, with its place in the same object, or in a batch.
+_ABOUT = set(Item.model_fields) - {"key", "value", "tags", "trace_id", "idempotency_key"}
 _PROBE = text("SELECT count(*) FROM (SELECT 1 FROM brain.memories LIMIT 1) one")
 
 
@@ -149,9 +151,7 @@ class Memories:
 
 
 def _write(connection: Connection, place: Place, item: Item, idempotency_key: str | None) -> bool:
-    about = item.model_dump(
-        exclude={"key", "value", "tags", "trace_id", "idempotency_key"}, exclude_none=True, exclude_defaults=True
-    )
+    about = item.model_dump(include=_ABOUT, exclude_none=True, exclude_defaults=True)
     words = words_of(text_of(item.value))
     parameters = {
         "tenant": place.tenant,

@@ -7,6 +7,7 @@ outcomes. `Misconfigured` lives in `app.settings`, below everything, and is repe
 from app.settings import Misconfigured
 
 __all__ = [
+    "BatchRefused",
     "BrainForbidden",
     "BrainUnavailable",
     "CommitUnheard",
@@ -86,6 +87,10 @@ class KeyReused(Rejected):
 
 class MemoryRefused(Rejected):
     """SomaBrain says that this memory is wrong; offering it again cannot help."""
+
+
+class BatchRefused(Rejected):
+    """SomaBrain does not take these memories in one call; each has to be offered alone to see which one is wrong."""
 
 
 class ModelRefused(Rejected):

@@ -3,6 +3,10 @@
 from dataclasses import dataclass
 
 MAX_ATTEMPTS = 5
+ALONE_AFTER_DEATHS = 2
+"""A row with which so many workers died is claimed alone: what kills is found without taking its neighbours along."""
+ORPHAN_SECONDS = 3
+"""A claim that is younger than this may not be in its heartbeat's list yet."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -91,6 +91,11 @@ class Brain(Protocol):
     def remember(self, memory: Memory) -> Remembered:
         """Keep one memory; `BrainUnavailable`, `BrainForbidden` or `MemoryRefused`."""
 
+    def remember_all(self, memories: Sequence[Memory]) -> list[Remembered]:
+        """Keep memories of one place in one call, all or none, and a receipt for each in order; `BrainUnavailable`,
+        `BrainForbidden`, or `BatchRefused` where they have to be offered one by one.
+        """
+
     def healthy(self) -> bool:
         """Whether SomaBrain says it is well, within a second; never raises."""
 

@@ -8,8 +8,9 @@ from app.adapters.kafka.writer import KafkaWalWriter
 from app.adapters.sql.outboxes import SqlMemoryOutbox, SqlMessageOutbox
 from app.adapters.sql.turns import SqlTurns
 from app.crash_points import CrashStep
+from app.domain.ramp import Ramp
 from app.services.drain_outbox import RecordPlane
-from app.services.sync_memories import MemoryPlane
+from app.services.sync_memories import MemoryPlane, Pace
 from app.wiring.crashing import ends_after
 from app.wiring.process import Process, this_process
 
@@ -25,7 +26,7 @@ def memory_plane_of(process: Process) -> MemoryPlane:
         doorbell=process.doorbell,
         broadcast=process.broadcast,
         clock=process.clock,
-        batch=settings.memory_sync_batch_size,
+        pace=Pace(Ramp(full=settings.memory_sync_batch_size)),
         slice_seconds=lease / 3,
     )
 

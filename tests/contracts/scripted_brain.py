@@ -68,6 +68,11 @@ class ScriptedBrain:
         coordinate = as_numbers(coordinate_bytes(universe, body["key"]))
         return _DIALECTS[self.dialect](body, coordinate)
 
+    def apply_all(self, body: dict[str, Any]) -> dict[str, Any]:
+        """Keep a batch."""
+        place = {name: body.get(name) for name in ("tenant", "namespace", "universe")}
+        return {"ok": True, "results": [self.apply({**place, **item}) for item in body["items"]]}
+
 
 _DIALECTS: dict[str, Callable[[dict[str, Any], list[float]], dict[str, Any]]] = {
     "newest": lambda body, coordinate: {
@@ -116,10 +121,12 @@ class _Handler(BaseHTTPRequestHandler):
     def _answer(self, brain: ScriptedBrain, body: bytes) -> None:
         if self.path == f"{brain.prefix}/health":
             return self.answer(200, {"ok": brain.well, "ready": brain.well, "components": {}, "memory_ok": brain.well})
-        if self.path != f"{brain.prefix}/memory/remember":
+        calls = {"remember": brain.apply, "remember/batch": brain.apply_all}
+        apply = calls.get(self.path.removeprefix(f"{brain.prefix}/memory/"))
+        if apply is None:
             return self.answer(404, {"detail": "Not Found"})
         try:
-            return self.answer(200, brain.apply(parse_json(body)))
+            return self.answer(200, apply(parse_json(body)))
         except BadJson as error:
             return self.answer(422, {"detail": [{"loc": ["body"], "msg": str(error), "type": "value_error"}]})
 

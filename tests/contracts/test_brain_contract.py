@@ -11,7 +11,7 @@ import pytest
 import requests
 
 from app.adapters.http.brain import HttpBrain
-from app.domain.errors import BrainUnavailable, MemoryRefused
+from app.domain.errors import BatchRefused, BrainUnavailable, MemoryRefused
 from app.domain.memory import Place
 from app.domain.ports import Brain
 from app.settings import read
@@ -78,6 +78,10 @@ class _InTenant:
     def remember(self, memory: Any) -> Any:
         tenant = memory.place.tenant.replace("t1", self._tenant)
         return self._brain.remember(replace(memory, place=replace(memory.place, tenant=tenant)))
+
+    def remember_all(self, memories: Any) -> Any:
+        tenant = memories[0].place.tenant.replace("t1", self._tenant)
+        return self._brain.remember_all([replace(m, place=replace(m.place, tenant=tenant)) for m in memories])
 
 
 def scripted(dialect: str, prefix: str = "") -> Callable[[pytest.FixtureRequest], Iterator[Rig]]:
@@ -214,3 +218,28 @@ def test_five_failures_open_the_breaker_and_a_healthy_brain_closes_it(rig: Rig) 
     assert not rig.brain.breaker_open
     rig.brain.remember(a_memory("m-1"))
     assert len(rig.items()) == 1
+
+
+def test_a_batch_keeps_what_single_calls_would_keep(rig: Rig) -> None:
+    memories = [a_memory(f"m-{number}", content=f"text {number}") for number in range(5)]
+    receipts = rig.brain.remember_all(memories)
+    again = [rig.brain.remember(memory) for memory in memories]
+    assert [receipt.coordinate for receipt in receipts] == [receipt.coordinate for receipt in again]
+    assert all(receipt.kept and receipt.request_id for receipt in receipts)
+    found = {address[3]: (value["content"], writes) for address, (value, writes) in rig.items().items()}
+    assert found == {f"m-{number}": (f"text {number}", 1) for number in range(5)}
+
+
+def test_a_batch_with_a_wrong_memory_is_refused_as_a_whole(rig: Rig) -> None:
+    with pytest.raises(BatchRefused):
+        rig.brain.remember_all([a_memory("m-1"), a_memory("m-2", content="a\x00b"), a_memory("m-3")])
+    assert rig.items() == {}
+
+
+def test_a_batch_to_a_brain_that_is_away_is_unavailable_and_counts_once(rig: Rig) -> None:
+    rig.switch(False)
+    for _ in range(5):
+        assert not rig.brain.breaker_open
+        with pytest.raises(BrainUnavailable):
+            rig.brain.remember_all([a_memory(), a_memory()])
+    assert rig.brain.breaker_open

@@ -13,7 +13,7 @@ import pytest
 from prometheus_client import REGISTRY
 
 from app.adapters.http.brain import HttpBrain
-from app.domain.errors import BrainForbidden, BrainUnavailable, MemoryRefused, Misconfigured
+from app.domain.errors import BatchRefused, BrainForbidden, BrainUnavailable, MemoryRefused, Misconfigured
 from app.domain.memory import Place
 from app.settings import read
 from tests.contracts.brain_rig import a_memory
@@ -342,6 +342,35 @@ def test_logs_hold_no_payload_no_key_and_no_credentials(
 def test_a_client_without_an_address_is_misconfigured() -> None:
     with pytest.raises(Misconfigured, match="SOMA_BASE_URL"):
         HttpBrain.from_settings(read({}))
+
+
+@pytest.mark.parametrize("code", [404, 405, 501])
+def test_a_brain_without_batches_is_asked_for_one_only_once(
+    server: ScriptedBrain, client: HttpBrain, code: int
+) -> None:
+    server.next_answers.append(status(code))
+    for _ in range(2):
+        with pytest.raises(BatchRefused):
+            client.remember_all([a_memory(), a_memory()])
+    assert len(server.seen) == 1
+    assert not client.breaker_open
+
+
+@pytest.mark.parametrize(
+    "body", [b"{}", b'{"ok": true}', b'{"ok": true, "results": [{}]}', b'{"ok": true, "results": 7}']
+)
+def test_a_batch_answer_without_a_result_for_each_is_no_receipt(
+    server: ScriptedBrain, client: HttpBrain, body: bytes
+) -> None:
+    server.next_answers.append(status(200, body))
+    with pytest.raises(BrainUnavailable):
+        client.remember_all([a_memory(), a_memory()])
+
+
+def test_a_batch_of_which_one_was_not_kept_is_offered_one_by_one(server: ScriptedBrain, client: HttpBrain) -> None:
+    server.next_answers.append(status(200, {"ok": True, "results": [{"ok": True}, {"ok": False}]}))
+    with pytest.raises(BatchRefused):
+        client.remember_all([a_memory(), a_memory()])
 
 
 _WRITES = "somabrain_memory_write_total"

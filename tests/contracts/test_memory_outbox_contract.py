@@ -192,7 +192,23 @@ def test_a_memory_that_killed_five_workers_is_set_aside(store: StoreRig, worker:
         store.pass_time(31)
     innocent = owed(store)
 
+    assert not worker.memories.claim_due(10)
     assert ids(worker.memories.claim_due(10)) == [innocent]
 
     assert store.row("memory", event_id).state == "dead"
     assert "died" in (store.row("memory", event_id).last_error or "")
+
+
+def test_a_memory_that_kills_its_workers_takes_no_neighbour_along(store: StoreRig, worker: Process) -> None:
+    killer, *innocent = [owed(store) for _ in range(4)]
+    delivered: list[str] = []
+
+    for _ in range(12):
+        claimed = worker.memories.claim_due(10)
+        if killer in ids(claimed):
+            store.pass_time(31)
+        else:
+            delivered += worker.memories.synced([(item, a_receipt()) for item in claimed])
+
+    assert sorted(delivered) == sorted(innocent)
+    assert store.row("memory", killer).state == "dead"

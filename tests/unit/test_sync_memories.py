@@ -1,12 +1,15 @@
 """Memories reach SomaBrain once each, for as long as its outage lasts, and then owe their record."""
 
-from dataclasses import dataclass, field
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
 
+from app.domain.conversation import UserMessage
 from app.domain.memory import Memory, Remembered
+from app.domain.ramp import Ramp
 from app.routing import TaskName
 from app.services.accept_message import Reception, accept_message
 from app.services.probe_brain import probe_brain
-from app.services.sync_memories import Delivered, MemoryPlane, sync_due_memories
+from app.services.sync_memories import Delivered, MemoryPlane, Pace, sync_due_memories
 from tests.builders import a_message
 from tests.fakes import InMemoryBrain, InMemoryStore, RecordingBroadcast, RecordingDoorbell, RecordingNotes
 
@@ -23,7 +26,8 @@ class Stage:
         self.clock = self.store.clock
         self.bell, self.broadcast, self.notes = RecordingDoorbell(), RecordingBroadcast(), RecordingNotes()
         outbox = self.store.memory_outbox("worker")
-        self.plane = MemoryPlane(outbox, self.brain, self.bell, self.broadcast, self.clock, self.batch)
+        pace = Pace(Ramp(first=self.batch, full=self.batch))
+        self.plane = MemoryPlane(outbox, self.brain, self.bell, self.broadcast, self.clock, pace)
 
     def say(self, *texts: str) -> list[str]:
         messages = [a_message(text, "s-1") for text in texts]
@@ -92,7 +96,7 @@ def test_a_memory_that_the_brain_refuses_is_buried_and_the_others_go_on() -> Non
 
 
 def test_what_was_remembered_before_the_outage_is_settled() -> None:
-    stage = Stage()
+    stage = Stage(InMemoryBrain(takes_batches=False))
     stage.say("one", "two", "three")
     offered: list[str] = []
     remember = stage.brain.remember
@@ -172,7 +176,7 @@ def test_a_full_batch_rings_for_more() -> None:
 
 
 def test_one_call_ends_well_before_its_lease() -> None:
-    stage = Stage()
+    stage = Stage(InMemoryBrain(takes_batches=False))
     stage.say("one", "two", "three")
     remember = stage.brain.remember
 
@@ -201,3 +205,87 @@ def test_a_zombies_success_shows_nothing() -> None:
 
     assert not stage.store.record_rows.owed
     assert not any(item["type"] == "memory.status" for item in stage.broadcast.shown["s-1"])
+
+
+def a_message_of(universe: str, text: str) -> UserMessage:
+    return a_message(text, f"s-{universe}", metadata={"universe_id": universe})
+
+
+def test_memories_of_one_place_go_in_one_call_and_places_do_not_mix() -> None:
+    stage = Stage()
+    for text, universe in (("one", "a"), ("two", "b"), ("three", "a")):
+        stage.store.inbox().accept(a_message_of(universe, text), None)
+    calls: list[list[str]] = []
+    remember_all = stage.brain.remember_all
+
+    def watched(memories: Sequence[Memory]) -> list[Remembered]:
+        calls.append([str(memory.payload["content"]) for memory in memories])
+        return remember_all(memories)
+
+    stage.brain.remember_all = watched  # type: ignore[method-assign]
+
+    assert stage.sync() == Delivered(ok=3)
+
+    assert calls == [["one", "three"]]
+    assert sorted(place.universe for place, _ in stage.brain.kept) == ["a", "a", "b"]
+
+
+def test_a_call_that_fails_leaves_the_whole_group_waiting_and_keeps_what_went_before() -> None:
+    stage = Stage()
+    for text, universe in (("one", "a"), ("two", "b"), ("three", "b")):
+        stage.store.inbox().accept(a_message_of(universe, text), None)
+    remember_all = stage.brain.remember_all
+
+    def away(memories: Sequence[Memory]) -> list[Remembered]:
+        stage.brain.down = True
+        return remember_all(memories)
+
+    stage.brain.remember_all = away  # type: ignore[method-assign]
+
+    assert stage.sync() == Delivered(ok=1, retry=2)
+    assert stage.owed == 2
+
+
+def test_an_open_breaker_counts_no_attempt_however_long_it_lasts() -> None:
+    stage = Stage(InMemoryBrain(down=True))
+    ids = stage.say(*(str(number) for number in range(20)))
+    while not stage.brain.breaker_open:
+        stage.sync()
+        stage.clock.advance(minutes=2)
+    rows = stage.store.memory_rows.rows
+    before = {key: rows[key].attempts for key in ids}
+
+    for _ in range(1000):
+        stage.clock.advance(hours=1)
+        assert stage.sync() == Delivered()
+
+    assert {key: rows[key].attempts for key in ids} == before
+
+
+def test_a_brain_that_has_just_come_back_is_not_run_over() -> None:
+    """A backlog of many batches: the first is small, and only good answers make the next one bigger."""
+    stage = Stage(InMemoryBrain(down=True))
+    stage.plane = replace(stage.plane, pace=Pace(Ramp(first=4, full=64)))
+    stage.say(*(str(number) for number in range(300)))
+    stage.sync()
+    stage.brain.down = False
+    probe_brain(stage.plane, stage.notes)
+
+    sizes = [stage.sync().ok for _ in range(8)]
+
+    assert sizes == [4, 8, 16, 32, 64, 64, 64, 48]
+    assert stage.owed == 0
+
+
+def test_a_failure_makes_the_next_batch_small_again() -> None:
+    stage = Stage()
+    stage.plane = replace(stage.plane, pace=Pace(Ramp(first=4, full=64)))
+    stage.say(*(str(number) for number in range(300)))
+    for _ in range(4):
+        stage.sync()
+    stage.brain.down = True
+
+    assert stage.sync().retry == 64
+
+    stage.brain.down = False
+    assert stage.sync().ok == 4

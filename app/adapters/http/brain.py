@@ -5,15 +5,15 @@ Step 5 of the line. Nothing is retried here: the row in `memory_write_outbox` is
 
 import logging
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime
 
 from app.adapters.http.bounded import Answer, BoundedHttp, NoAnswer
-from app.adapters.http.brain_answers import receipt_of, says_well
-from app.adapters.http.brain_requests import body_of, headers_of, request_id_of
+from app.adapters.http.brain_answers import NO_SUCH_ROUTE, receipt_of, receipts_of, says_well
+from app.adapters.http.brain_requests import batch_body_of, batch_headers_of, body_of, headers_of, request_id_of
 from app.adapters.http.breaker import Breaker, BreakerOpen
-from app.domain.errors import BrainForbidden, BrainUnavailable, MemoryRefused
+from app.domain.errors import BatchRefused, BrainForbidden, BrainUnavailable, MemoryRefused
 from app.domain.memory import Memory, Remembered
 from app.settings import Settings
 from app.telemetry.metrics import (
@@ -25,6 +25,7 @@ from app.telemetry.metrics import (
 )
 
 _REMEMBER = "/memory/remember"
+_REMEMBER_BATCH = "/memory/remember/batch"
 _HEALTH = "/health"
 _HEALTH_SECONDS = 1.0
 _MAX_ANSWER_BYTES = 4 * 1024 * 1024
@@ -44,6 +45,7 @@ class HttpBrain:
         self._timeout_seconds = timeout_seconds
         self._breaker = breaker
         self._http = BoundedHttp(_MAX_ANSWER_BYTES)
+        self._takes_batches = True
 
     @classmethod
     def from_settings(cls, settings: Settings) -> "HttpBrain":
@@ -69,15 +71,20 @@ class HttpBrain:
 
     def remember(self, memory: Memory) -> Remembered:
         """Offer one memory once. Raises `BrainUnavailable`, `BrainForbidden` or `MemoryRefused`."""
-        with _counting_writes():
-            body = body_of(memory)
-            try:
-                receipt = self._offer(memory, body)
-            except BreakerOpen as error:
-                # No wish to wait: that is the peer's to make, and a healthy probe may end this pause at any moment.
-                raise BrainUnavailable("SomaBrain failed too often a moment ago") from error
+        with _counting_writes(), _waiting_for_the_breaker():
+            receipt = self._offer(memory, body_of(memory))
         SOMABRAIN_MEMORY_WRITES.labels("ok" if receipt.kept else "taken").inc()
         return receipt
+
+    def remember_all(self, memories: Sequence[Memory]) -> list[Remembered]:
+        """Offer memories of one place in one call. Raises `BrainUnavailable`, `BrainForbidden` or `BatchRefused`."""
+        if not self._takes_batches:
+            raise BatchRefused("this SomaBrain takes no batches")
+        with _counting_writes(len(memories)), _waiting_for_the_breaker():
+            receipts = self._offer_all(memories)
+        for receipt in receipts:
+            SOMABRAIN_MEMORY_WRITES.labels("ok" if receipt.kept else "taken").inc()
+        return receipts
 
     def healthy(self) -> bool:
         """What `/health` says of itself within a second; no answer means no."""
@@ -100,6 +107,20 @@ class HttpBrain:
                 raise BrainUnavailable(f"SomaBrain gave no answer: {error.kind}") from error
             attempt.blameless = 400 <= answer.status < 500
             return receipt_of(answer, request_id, datetime.now(UTC))
+
+    def _offer_all(self, memories: Sequence[Memory]) -> list[Remembered]:
+        try:
+            body = batch_body_of(memories)
+        except MemoryRefused as error:
+            raise BatchRefused(str(error)) from error
+        with self._breaker.attempt() as attempt:
+            try:
+                answer = self._call("POST", _REMEMBER_BATCH, batch_headers_of(memories), body, self._timeout_seconds)
+            except NoAnswer as error:
+                raise BrainUnavailable(f"SomaBrain gave no answer: {error.kind}") from error
+            attempt.blameless = 400 <= answer.status < 500 or answer.status in NO_SUCH_ROUTE
+            self._takes_batches = answer.status not in NO_SUCH_ROUTE
+            return receipts_of(answer, [request_id_of(memory) for memory in memories], datetime.now(UTC))
 
     def _call(self, method: str, path: str, headers: Mapping[str, str], body: bytes | None, seconds: float) -> Answer:
         started = time.monotonic()
@@ -131,11 +152,20 @@ def _record(method: str, path: str, status: str, seconds: float, headers: Mappin
 
 
 @contextmanager
-def _counting_writes() -> Iterator[None]:
+def _waiting_for_the_breaker() -> Iterator[None]:
+    try:
+        yield
+    except BreakerOpen as error:
+        # No wish to wait: that is the peer's to make, and a healthy probe may end this pause at any moment.
+        raise BrainUnavailable("SomaBrain failed too often a moment ago") from error
+
+
+@contextmanager
+def _counting_writes(memories: int = 1) -> Iterator[None]:
     try:
         yield
     except (BrainUnavailable, MemoryRefused) as error:
-        SOMABRAIN_MEMORY_WRITES.labels(_result_of(error)).inc()
+        SOMABRAIN_MEMORY_WRITES.labels(_result_of(error)).inc(memories)
         raise
 
 

@@ -3,16 +3,17 @@
 import json
 import math
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from typing import Any
 
 from app.adapters.http.bounded import Answer
-from app.domain.errors import BrainForbidden, BrainUnavailable, MemoryRefused
+from app.domain.errors import BatchRefused, BrainForbidden, BrainUnavailable, MemoryRefused
 from app.domain.memory import Remembered
 
 _WRONG_MEMORY = frozenset({400, 413, 422})
+NO_SUCH_ROUTE = frozenset({404, 405, 501})
 _WRONG_CREDENTIALS = frozenset({401, 403})
 _SIGNS_OF_SOMABRAIN = frozenset({"ok", "success", "coordinate", "coord", "request_id", "persisted_to_ltm"})
 _LONGEST_WAIT_SECONDS = 300.0
@@ -25,6 +26,23 @@ def receipt_of(answer: Answer, request_id: str, now: datetime) -> Remembered:
     """The receipt in an answer to remember; any other meaning is raised as the contract's error table says."""
     if answer.status in _WRONG_MEMORY:
         raise MemoryRefused(f"SomaBrain refused this memory with {answer.status}: {reason(answer)}")
+    return _receipt(_said(answer, now), request_id)
+
+
+def receipts_of(answer: Answer, request_ids: Sequence[str], now: datetime) -> list[Remembered]:
+    """The receipts in an answer to a batch, in its order; `BatchRefused` where only single offers can tell more."""
+    if answer.status in _WRONG_MEMORY | NO_SUCH_ROUTE:
+        raise BatchRefused(f"SomaBrain refused this batch with {answer.status}: {reason(answer)}")
+    results = _said(answer, now).get("results")
+    if not isinstance(results, list) or len(results) != len(request_ids):
+        raise BrainUnavailable("the answer does not hold one result for each memory")
+    if not all(isinstance(result, dict) and result.get("ok") is not False for result in results):
+        raise BatchRefused("SomaBrain did not keep every memory of this batch")
+    return [_receipt(result, request_id) for result, request_id in zip(results, request_ids, strict=True)]
+
+
+def _said(answer: Answer, now: datetime) -> Mapping[str, Any]:
+    """What a SomaBrain that kept something said; everything else is raised."""
     retry_after = wait_wished(answer.headers.get("retry-after", ""), now)
     if answer.status in _WRONG_CREDENTIALS:
         raise BrainForbidden(f"SomaBrain answered {answer.status}; check SOMA_API_KEY", retry_after)
@@ -33,6 +51,10 @@ def receipt_of(answer: Answer, request_id: str, now: datetime) -> Remembered:
     said = _object(answer.body)
     if said.get("ok") is False or not _SIGNS_OF_SOMABRAIN & said.keys():
         raise BrainUnavailable("the answer does not come from a SomaBrain that kept the memory", retry_after)
+    return said
+
+
+def _receipt(said: Mapping[str, Any], request_id: str) -> Remembered:
     return Remembered(
         coordinate=_coordinate(said.get("coordinate", said.get("coord"))),
         request_id=_text(said.get("request_id")) or request_id,

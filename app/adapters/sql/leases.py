@@ -12,7 +12,7 @@ from typing import Any
 
 from sqlalchemy import Connection, RowMapping, text
 
-from app.domain.leases import Lease
+from app.domain.leases import ALONE_AFTER_DEATHS, ORPHAN_SECONDS, Lease
 from app.telemetry.metrics import WORK_DEAD, WORK_FENCED
 
 
@@ -75,10 +75,6 @@ RECORDS = WorkKind(
 KINDS = (TURNS, MEMORIES, RECORDS)
 
 
-_ORPHAN_SECONDS = 3
-"""A claim that is younger than this may not be in its heartbeat's list yet."""
-
-
 class Leases:
     """The statements of one kind of work, run on the caller's connection and so in the caller's transaction."""
 
@@ -88,18 +84,24 @@ class Leases:
         self._seconds = lease_seconds
 
     def claim(self, connection: Connection, limit: int, key: str | None = None) -> Sequence[RowMapping]:
-        """Up to `limit` due rows (or the one with `key`), now leased to this owner; whole rows are returned."""
+        """Up to `limit` due rows (or the one with `key`), now leased to this owner; whole rows are returned.
+
+        A suspect, with which workers died before, comes alone.
+        """
         kind = self._kind
         statement = f"""
             WITH due AS MATERIALIZED (
-                SELECT w.{kind.key} FROM {kind.table} w
+                SELECT w.{kind.key}, w.attempts - w.excused >= {ALONE_AFTER_DEATHS} AS suspect FROM {kind.table} w
                 WHERE w.state IN ({kind.owed_sql}) AND w.run_at <= now()
                   AND (w.lease_until IS NULL OR w.lease_until <= now())
                   AND {f"w.{kind.key} = :key" if key is not None else "true"} AND {kind.guard}
-                ORDER BY {kind.order} LIMIT :limit FOR UPDATE OF w SKIP LOCKED)
+                ORDER BY {kind.order} LIMIT :limit FOR UPDATE OF w SKIP LOCKED),
+            taken AS (
+                (SELECT {kind.key} FROM due WHERE suspect LIMIT 1)
+                UNION ALL SELECT {kind.key} FROM due WHERE NOT EXISTS (SELECT 1 FROM due WHERE suspect))
             UPDATE {kind.table} w SET state = '{kind.claimed}', attempts = w.attempts + 1, lease_owner = :owner,
                    lease_until = now() + make_interval(secs => :seconds) {kind.on_claim}
-            FROM due WHERE w.{kind.key} = due.{kind.key}
+            FROM taken WHERE w.{kind.key} = taken.{kind.key}
             RETURNING w.*"""  # noqa: S608
         parameters = {"owner": self._owner, "seconds": self._seconds, "limit": limit, "key": key}
         return connection.execute(text(statement), parameters).mappings().all()
@@ -183,7 +185,7 @@ class Leases:
                                    THEN now() + make_interval(secs => :seconds) ELSE now() END
             WHERE w.lease_owner = :owner AND w.state IN ({kind.owed_sql})
               AND (w.{kind.key}::text = ANY(CAST(:keys AS text[]))
-                   OR w.lease_until < now() + make_interval(secs => :seconds - {_ORPHAN_SECONDS}))"""  # noqa: S608
+                   OR w.lease_until < now() + make_interval(secs => :seconds - {ORPHAN_SECONDS}))"""  # noqa: S608
         connection.execute(text(statement), {"keys": list(keys), "owner": self._owner, "seconds": self._seconds})
 
 

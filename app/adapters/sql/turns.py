@@ -29,7 +29,7 @@ _NEXT_DUE = text("""
     SELECT event_id FROM turns WHERE session_id = :session_id AND state = 'queued' AND run_at <= now()
     ORDER BY seq LIMIT 1
 """)
-_DUE = text(f"""
+DUE = text(f"""
     SELECT w.event_id FROM turns w
     WHERE w.state IN ({TURNS.owed_sql}) AND w.run_at <= now() AND (w.lease_until IS NULL OR w.lease_until <= now())
       AND {TURNS.guard}
@@ -143,7 +143,7 @@ class SqlTurns:
     def due(self, limit: int) -> list[str]:
         """Turns that could be claimed now: of each session at most the first."""
         with transaction(self._engine) as connection:
-            return list(connection.execute(_DUE, {"limit": limit}).scalars())
+            return list(connection.execute(DUE, {"limit": limit}).scalars())
 
 
 _LOCK_OURS = text("""

@@ -1,0 +1,138 @@
+"""The lease rules, written a second time from the words of `docs/design/delivery.md`: a dictionary of rows, no clock,
+no SQL. Both the real adapters and the fakes have to agree with it after every step.
+"""
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+
+MAX_DEATHS = 5
+ALONE_AFTER = 2
+LEASE = 300.0
+YOUNG = 3.0
+FIRST = {"turn": "queued", "memory": "pending", "record": "pending"}
+HELD = {"turn": "running", "memory": "pending", "record": "pending"}
+
+
+@dataclass
+class ModelRow:
+    """One row as it ought to be; `deaths` counts claims that ended without a word."""
+
+    kind: str
+    key: str
+    number: int
+    run_at: float
+    session: str = ""
+    state: str = ""
+    attempts: int = 0
+    failures: int = 0
+    deaths: int = 0
+    outage: bool = False
+    owner: str = ""
+    until: float = 0.0
+
+    @property
+    def is_owed(self) -> bool:
+        return self.state in (FIRST[self.kind], HELD[self.kind])
+
+
+@dataclass(frozen=True)
+class Hand:
+    """What an owner believes to hold: it may be a zombie's."""
+
+    kind: str
+    key: str
+    owner: str
+    attempts: int
+    thing: object
+
+
+@dataclass
+class LeaseModel:
+    """All rows, who is alive, and what time it is."""
+
+    now: float = 0.0
+    rows: dict[tuple[str, str], ModelRow] = field(default_factory=dict)
+    alive: set[str] = field(default_factory=set)
+    paused: set[str] = field(default_factory=set)
+
+    def add(self, kind: str, key: str, session: str = "") -> None:
+        row = ModelRow(kind, key, len(self.rows), self.now, session, FIRST[kind])
+        self.rows.setdefault((kind, key), row)
+
+    def of(self, kind: str) -> list[ModelRow]:
+        return [row for (each, _), row in self.rows.items() if each == kind]
+
+    # --- claims
+
+    def may_be_claimed(self, row: ModelRow) -> bool:
+        free = not row.owner or row.until <= self.now
+        return row.is_owed and row.run_at <= self.now and free and self._is_next(row)
+
+    def _is_next(self, row: ModelRow) -> bool:
+        if row.kind != "turn":
+            return True
+        earlier = [other for other in self.of("turn") if other.session == row.session and other.number < row.number]
+        return row.session not in self.paused and not any(other.is_owed for other in earlier)
+
+    def expected_claim(self, kind: str) -> tuple[set[str], set[str]]:
+        """For a claim without limit: keys of which exactly one is taken (suspects), and keys that are all taken."""
+        free = [row for row in self.of(kind) if self.may_be_claimed(row)]
+        suspects = {row.key for row in free if row.deaths >= ALONE_AFTER}
+        return (suspects, set()) if suspects else (set(), {row.key for row in free})
+
+    def take(self, kind: str, key: str, owner: str) -> bool:
+        """Claim it; false when it is set aside instead, because it killed its workers too often."""
+        row = self.rows[kind, key]
+        row.attempts += 1
+        row.deaths += 1
+        row.state, row.owner, row.until = HELD[kind], owner, self.now + LEASE
+        if row.deaths > MAX_DEATHS:
+            self._end(row, "dead")
+            return False
+        return True
+
+    # --- ends of claims
+
+    def holds(self, hand: Hand) -> bool:
+        row = self.rows[hand.kind, hand.key]
+        return row.state == HELD[hand.kind] and (row.owner, row.attempts) == (hand.owner, hand.attempts)
+
+    def settle(self, hands: Iterable[Hand], state: str) -> list[str]:
+        return [self._end(self.rows[hand.kind, hand.key], state).key for hand in hands if self.holds(hand)]
+
+    def give_back(self, hands: Iterable[Hand], pause: float | None = None, outage: bool = False) -> None:
+        for hand in hands:
+            if self.holds(hand):
+                row = self._end(self.rows[hand.kind, hand.key], FIRST[hand.kind])
+                if pause is not None:
+                    row.run_at, row.outage = self.now + pause, outage
+                    row.failures += 1
+
+    def _end(self, row: ModelRow, state: str) -> ModelRow:
+        row.state, row.owner, row.until = state, "", 0.0
+        row.deaths -= 1
+        return row
+
+    def wake(self) -> int:
+        asleep = [row for row in self.of("memory") if row.is_owed and row.outage and not row.owner]
+        for row in asleep:
+            row.run_at, row.outage = self.now, False
+        return len(asleep)
+
+    # --- time and death
+
+    def beat(self, owner: str, working: set[str]) -> None:
+        """The heartbeat of one process: what it works on is kept, what it forgot is free."""
+        for row in self.of("turn"):
+            if row.owner == owner and row.key in working:
+                row.until = self.now + LEASE
+            elif row.owner == owner and row.until < self.now + LEASE - YOUNG:
+                row.until = self.now
+
+    def sweep(self) -> dict[str, int]:
+        freed = dict.fromkeys(FIRST, 0)
+        for row in self.rows.values():
+            if row.owner and row.until > self.now and row.owner not in self.alive:
+                row.until = self.now
+                freed[row.kind] += 1
+        return freed
