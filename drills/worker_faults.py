@@ -8,7 +8,7 @@ from drills.trouble import Stage
 CONVERSATION, SECOND = "worker-conversation", "worker-conversation-2"
 FATAL = "m900005 this message kills whoever answers it"
 FATAL_ATTEMPTS = 5
-SETTLE_SECONDS = 90.0
+SETTLE_SECONDS = 150.0
 _TURN = "SELECT state, attempts FROM turns WHERE tenant = '{tenant}'"
 
 
@@ -38,7 +38,7 @@ def fatal_message(stage: Stage) -> None:
     def strike(text: str) -> None:
         if text.startswith("m900005"):
             deaths.append(time.time())
-            stage.stack.kill(CONVERSATION)
+            stage.kill(CONVERSATION)
 
     with ExitStack() as undo:
         stage.model.listen_to(strike)
@@ -48,7 +48,6 @@ def fatal_message(stage: Stage) -> None:
         while not _is_over(stage, tenant) and time.monotonic() < deadline:
             time.sleep(0.5)
     stage.stack.wait_ready(CONVERSATION)
-    stage.felt += len(deaths)
     stage.later.append(lambda: _set_aside(stage, tenant, len(deaths)))
 
 
