@@ -99,10 +99,22 @@ def _flood(stage: Stage) -> None:
     for _ in range(CLIENTS):
         line = websocket.create_connection(url, timeout=5)
         try:
-            for _ in range(200):
-                line.send("x" * 4000)
-        except (OSError, websocket.WebSocketException):
-            stage.felt += 1
+            stage.felt += _thrown_out(line)
         finally:
             with suppress(OSError, websocket.WebSocketException):
                 line.close(timeout=1)
+
+
+def _thrown_out(line: websocket.WebSocket) -> bool:
+    """Whether the server ends a connection that sends so much."""
+    try:
+        for _ in range(200):
+            line.send("x" * 4000)
+        for _ in range(200):
+            if not line.recv():
+                return True
+    except websocket.WebSocketTimeoutException:
+        return False
+    except (OSError, websocket.WebSocketException):
+        return True
+    return False

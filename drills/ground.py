@@ -7,6 +7,7 @@ from pathlib import Path
 from devstack.notes import Kind, Note
 from devstack.place import is_locked
 from devstack.stack import Stack
+from drills.links import LinkedStack, linked
 from drills.model_peer import ModelPeer
 from drills.record import mark_of
 from drills.report import Timeline
@@ -46,26 +47,31 @@ class Ground:
         self._folder = folder
         self._timeline = timeline
         self._life = ExitStack()
-        self._stack: Stack | None = None
-        self._overrides: Mapping[str, str] | None = None
+        self._stack: Stack | LinkedStack | None = None
+        self._layout: tuple[Mapping[str, str], bool] | None = None
         self._number = 0
 
-    def stack_with(self, overrides: Mapping[str, str]) -> Stack:
-        """The stack as it runs, or a new one where these settings are not in force."""
-        if self._stack is None or self._overrides != overrides:
+    def stack_with(self, overrides: Mapping[str, str], linked: bool = False) -> Stack | LinkedStack:
+        """The stack as it runs, or a new one where these settings or its links are not as they are wanted."""
+        layout = (dict(overrides), linked)
+        if self._stack is None or self._layout != layout:
             self.close()
-            self._stack = self._open(overrides)
-            self._overrides = dict(overrides)
+            self._stack = self._open(overrides, linked)
+            self._layout = layout
         return self._stack
 
-    def _open(self, overrides: Mapping[str, str]) -> Stack:
+    def _open(self, overrides: Mapping[str, str], with_links: bool) -> Stack | LinkedStack:
         self._number += 1
         folder = self._folder / f"stack-{self._number}"
         self._timeline.say("stack", f"starting one of its own in {folder} {dict(overrides) or ''}")
         self.model = self._life.enter_context(ModelPeer(pace))
         given = {"LLM_BASE_URL": self.model.url, **overrides}
-        stack = Stack(folder, None, only=(*PARTS, *SECONDS), overrides=given, report=self._told)
-        self._life.enter_context(stack)
+        parts = (*PARTS, *SECONDS)
+        stack: Stack | LinkedStack = self._life.enter_context(
+            linked(folder, parts, given, self._told)
+            if with_links
+            else Stack(folder, None, only=parts, overrides=given, report=self._told)
+        )
         for part in SECONDS:
             stack.down(part)
         self._timeline.say("stack", "ready")
@@ -77,5 +83,5 @@ class Ground:
 
     def close(self) -> None:
         """End the stack that runs; the next one begins anew."""
-        self._stack, self._overrides = None, None
+        self._stack, self._layout = None, None
         self._life.close()

@@ -33,7 +33,7 @@ def poison(stage: Stage) -> None:
     )
     topic = stage.stack.environment.get("MEMORY_WAL_TOPIC", "memory.wal")
     try:
-        for key, value in _records(tenant):
+        for key, value in records(tenant):
             producer.send(topic, value, key=key).get(timeout=10)
             stage.rest(0.3)
     finally:
@@ -60,7 +60,8 @@ def _late(stage: Stage) -> list[str]:
     return [f"a good record waited {lag:.1f} s behind the poison"] if lag > LAG_SECONDS else []
 
 
-def _records(tenant: str) -> Iterator[tuple[bytes, bytes]]:
+def records(tenant: str) -> Iterator[tuple[bytes, bytes]]:
+    """Key and value of each; every twin follows a good record with the same id and version."""
     for number in range(EACH):
         twin = f"twin-{uuid.uuid4().hex}"
         yield b"k1", b'{"schema": 2, "event_id": '

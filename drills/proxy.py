@@ -16,7 +16,6 @@ import struct
 import threading
 from collections.abc import Callable, Coroutine
 from enum import Enum
-from types import TracebackType
 from typing import Any, Self, TypeVar
 
 from drills.commits import CommitCut, Transaction
@@ -103,9 +102,7 @@ class Proxy:
         self._ask(self._listen())
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self._ask(self._close())
         self._loop.call_soon_threadsafe(self._loop.stop)
         self._thread.join(_BOUND_SECONDS)

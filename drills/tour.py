@@ -68,7 +68,7 @@ class Tour:
             return table.Row(trouble.id, trouble.title, seconds=seconds, reason=reason, broke_off=True)
 
     def _judged(self, trouble: Trouble, began: float) -> table.Row:
-        stack = self.ground.stack_with(trouble.overrides)
+        stack = self.ground.stack_with(trouble.overrides, trouble.linked)
         stage = Stage(
             stack=stack,
             model=self.ground.model,

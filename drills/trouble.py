@@ -16,6 +16,7 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from devstack.stack import Stack
 from drills.faults import StackControl
+from drills.links import LinkedStack
 from drills.load import Target
 from drills.model_peer import ModelPeer
 from drills.record import Record
@@ -28,7 +29,7 @@ FEEL_SECONDS = 20.0
 class Stage:
     """Where a trouble acts, and its notebook. `scale` shortens every duration, for a smoke run."""
 
-    stack: Stack
+    stack: Stack | LinkedStack
     model: ModelPeer
     target: Target
     timeline: Timeline
@@ -125,6 +126,8 @@ class Trouble:
     felt: int = 1
     shown_by: tuple[str, ...] = ()
     overrides: Mapping[str, str] = field(default_factory=dict)
+    linked: bool = False
+    """Whether it needs proxies between our processes and the servers."""
 
     @staticmethod
     def marks(record: Record) -> list[str]:
