@@ -59,7 +59,7 @@ class Reader(threading.Thread):
 
     def transcript(self) -> Transcript:
         """What it was told so far."""
-        return Transcript(self._session_id, self._kind, tuple(self._items), self._resumes)
+        return Transcript(self._session_id, self._kind, tuple(self._items), self._resumes, self._goal or 0)
 
     def run(self) -> None:
         """Read; when the line breaks or is dropped, read on from the cursor."""

@@ -96,6 +96,8 @@ class Transcript:
     kind: str
     items: tuple[Item, ...]
     resumes: int
+    head: int
+    """The number of the last durable event that it had to be told."""
 
 
 @dataclass(frozen=True, slots=True)

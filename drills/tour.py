@@ -145,7 +145,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--smoke", action="store_true", help="five faults in short, in less than 5 minutes")
     parser.add_argument("--seed", type=int, default=1, help="makes the load and the random mix repeat themselves (1)")
     parser.add_argument("--minutes", type=float, default=2.0, help="length of the random mix F33 (2)")
-    parser.add_argument("--rate", type=float, default=10.0, help="messages per second of all writers (10)")
+    parser.add_argument("--rate", type=float, default=5.0, help="messages per second of all writers (5)")
     parser.add_argument("--json", default="drill.json", help="where the result goes (drill.json)")
     parser.add_argument("--data", default="var/drills", help="folder for the drill's own stacks (var/drills)")
     return parser

@@ -53,7 +53,7 @@ def _wrong_piece(item: Item, text: str) -> list[str]:
 def _differences(transcript: Transcript, events: list[Event]) -> list[str]:
     told = [(item.number, item.type, item.text) for item in transcript.items if item.durable]
     kept = [(event.seq, event.type, event.text) for event in events]
-    missing = len(set(kept) - set(told))
+    missing = len({entry for entry in kept if entry[0] <= transcript.head} - set(told))
     strange = len(set(told) - set(kept))
     found = [f"{missing} durable events were never told"] if missing else []
     return found + ([f"{strange} events were told that do not exist"] if strange else [])

@@ -29,7 +29,7 @@ def told(record: Record) -> list[Item]:
 
 def followed(spoil: Spoil = lambda items: items) -> Record:
     record = a_kept_promise()
-    transcript = Transcript("s1", "sse", tuple(spoil(told(record))), 3)
+    transcript = Transcript("s1", "sse", tuple(spoil(told(record))), 3, len(record.events))
     return replace(record, transcripts=(transcript,))
 
 
