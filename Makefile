@@ -1,7 +1,7 @@
 # Everything a person or a machine does with this project. Bare `make` prints the list.
 .DEFAULT_GOAL := help
-.PHONY: help run status logs stop test test-unit coverage lint format types imports work dead-letters drill-outage \
-	bench bench-start bench-claims bench-drain bench-recovery lock clean \
+.PHONY: help run status logs stop test test-unit coverage lint format types imports work dead-letters drill \
+	drill-outage bench bench-start bench-claims bench-drain bench-recovery lock clean \
 	install install-test
 
 PORT_OFFSET ?= 0
@@ -61,6 +61,11 @@ dead-letters: install ## records that could not be replicated; make dead-letters
 
 drill-outage: install-test ## pull the memory service out of a stack of its own, and prove that nothing is lost
 	@$(BIN)/python -m drills outage
+
+drill: install-test ## the whole fault campaign (FAULT=F12 only one, SMOKE=1 five in short, SEED=7, MINUTES=10 for F33)
+	@$(BIN)/python -m drills campaign $(foreach fault,$(FAULT),--fault $(fault)) $(if $(SMOKE),--smoke) \
+		$(if $(SEED),--seed $(SEED)) $(if $(MINUTES),--minutes $(MINUTES)) $(if $(RATE),--rate $(RATE)) \
+		$(if $(DATA),--data $(DATA))
 
 bench: bench-start bench-claims bench-drain bench-recovery ## every benchmark
 

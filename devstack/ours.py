@@ -3,6 +3,7 @@
 import shutil
 import sys
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 
 from app.routing import WORKERS, ProcessName, command
@@ -64,6 +65,21 @@ def _note_topics(place: Place, topic: str) -> None:
 
 def _topics_note(place: Place) -> Path:
     return place.data_dir / "kafka" / "topics.made"
+
+
+TWINS: Mapping[str, ProcessName] = {
+    f"{name}-2": name for name in (_P.WORKER_CONVERSATION, _P.WORKER_DELIVERY, _P.WORKER_REPLICATOR)
+}
+"""Second processes beside the first, started only when they are asked for by name."""
+
+
+def twin(name: str, place: Place, ports: Mapping[str, int]) -> Part:
+    """A second process of the same kind, with a name of its own on the queues."""
+    first = TWINS[name]
+    made = part(first, place, {**ports, first: ports[name]})
+    metrics = place.run / f"metrics-{name}"
+    argv = tuple(word.replace(f"{first}@", f"{name}@") for word in made.argv)
+    return replace(made, name=name, argv=argv, renew=lambda: _empty(metrics))
 
 
 def part(name: ProcessName, place: Place, ports: Mapping[str, int]) -> Part:

@@ -55,7 +55,7 @@ def make(
 ) -> Plan:
     """The plan for these settings; `only` names the parts to start and `None` means all of them."""
     chosen = set(_ORDER) if only is None else {*only, *(_STEPS_OF[name] for name in only if name in _STEPS_OF)}
-    wanted = [name for name in _ORDER if name in chosen and not is_given(name, given)]
+    wanted = [name for name in (*_ORDER, *ours.TWINS) if name in chosen and not is_given(name, given)]
     settings = {**_defaults(wanted, chosen_ports, secrets), **given}
     topic = read(settings).memory_wal_topic
     parts = [_part(name, place, chosen_ports, secrets, topic) for name in wanted]
@@ -100,6 +100,8 @@ def _part(name: str, place: Place, numbers: Mapping[str, int], secrets: dict[str
         ours.MIGRATIONS: ours.migrations,
         ours.TOPICS: lambda: ours.topics(place, topic),
     }
+    if name in ours.TWINS:
+        return ours.twin(name, place, numbers)
     return special[name]() if name in special else ours.part(ProcessName(name), place, numbers)
 
 

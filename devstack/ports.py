@@ -20,6 +20,9 @@ DEFAULTS: Mapping[str, int] = {
     "worker-tools": 20022,
     "worker-delivery": 20023,
     "worker-replicator": 20024,
+    "worker-conversation-2": 20025,
+    "worker-delivery-2": 20026,
+    "worker-replicator-2": 20027,
 }
 # Below the range from which outgoing connections take theirs: a restart must find its port as it left it.
 _FREE_FROM, _FREE_TO = 10_000, 32_000

@@ -56,7 +56,8 @@ class Stack:
 
     `port_offset` shifts the default ports, `None` chooses free ones. `only` names the parts to start. `overrides` are
     settings for our processes; one that names a server (`POSTGRES_DSN`, …) replaces the embedded one. Settings in this
-    process's own environment count for nothing: who wants them hands them in.
+    process's own environment count for nothing: who wants them hands them in. A second worker beside the first
+    (`worker-replicator-2`) starts only where `only` names it.
     """
 
     def __init__(

@@ -8,7 +8,7 @@ import shutil
 import signal
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from types import FrameType
@@ -16,9 +16,10 @@ from types import FrameType
 from devstack.faults import CannotStart
 from devstack.notes import Kind, Note
 from devstack.stack import Stack
-from drills import checker, report
+from drills import checker, report, tour
 from drills.campaign import Campaign, Plan
 from drills.faults import FAULTS, SABOTAGES, Fault
+from drills.ground import PARTS
 from drills.load import Shape
 from drills.model_peer import ModelPeer
 from drills.record import Record
@@ -29,17 +30,13 @@ NOTICE = (
 )
 
 
-# The line that the drills speak about; the page, Flower and the tools would only make the start slower.
-PARTS = (
-    *("postgres", "redis", "kafka", "migrations"),
-    *("brain", "gateway", "beat", "worker-conversation", "worker-delivery", "worker-replicator"),
-)
-
-
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the drill that the command line names."""
-    options = _parser().parse_args(arguments)
+    words = list(sys.argv[1:] if arguments is None else arguments)
     signal.signal(signal.SIGTERM, _as_interrupt)
+    if words[:1] == ["campaign"]:
+        return _interruptible(lambda: tour.main(words[1:]))
+    options = _parser().parse_args(words)
     plan = Plan(
         calm=options.calm,
         fault=options.fault,
@@ -47,8 +44,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
         sabotage=options.sabotage,
         shape=Shape(rate=options.rate, seed=options.seed),
     )
+    return _interruptible(lambda: run(FAULTS[options.name], plan, Path(options.data), Path(options.json)))
+
+
+def _interruptible(drill: Callable[[], int]) -> int:
     try:
-        return run(FAULTS[options.name], plan, Path(options.data), Path(options.json))
+        return drill()
     except KeyboardInterrupt:
         print("\nstopped; everything the drill had started is gone", file=sys.stderr)
         return 130
@@ -113,7 +114,7 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="python -m drills",
         description="Break one thing under load, heal it, and let an independent checker say what was lost.",
-        epilog=f"drills:\n{known}",
+        epilog=f"drills:\n{known}\n  campaign     every fault, one after another: python -m drills campaign --help",
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("name", metavar="NAME", choices=sorted(FAULTS), help=f"one of: {', '.join(sorted(FAULTS))}")

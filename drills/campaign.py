@@ -4,24 +4,18 @@ The stack is handed in running and belongs to the drill alone; nobody restarts a
 """
 
 import time
-from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TypeVar
 
-from drills import observe
+from drills.collect import UNIVERSE, Collector
 from drills.faults import SABOTAGES, Fault, StackControl
 from drills.load import Load, Shape, Target
 from drills.observe import Database
 from drills.record import Record, Sample, Window
-from drills.recorder import Message, Recorder, read_journal
+from drills.recorder import Recorder
 from drills.report import Timeline
 from drills.watch import Watch
 
-T = TypeVar("T")
-
-UNIVERSE = "drill"
-NAMESPACE = "wm"
 LINE_EVERY_SECONDS = 10.0
 
 
@@ -92,7 +86,7 @@ class Campaign:
         while (left := deadline - time.monotonic()) > 0:
             time.sleep(min(LINE_EVERY_SECONDS, left))
             if self._watch.samples:
-                self._timeline.say(part, _in_words(self._watch.samples[-1]))
+                self._timeline.say(part, in_words(self._watch.samples[-1]))
 
     def _wait_for_quiet(self, healed_at: float) -> float | None:
         """When nothing was owed any more, watched until patience ends; the load stops on the way."""
@@ -109,34 +103,13 @@ class Campaign:
 
     def _collect(self, window: Window) -> Record:
         """Read everything that exists; each store through its own door."""
-        messages = self._messages()
-        tenant, gateway = self._target.tenant, self._target.gateway
-        topic = self._stack.environment.get("MEMORY_WAL_TOPIC", "memory.wal")
-        kafka = self._stack.environment["KAFKA_BOOTSTRAP_SERVERS"]
-        read = self._reading
-        return Record(
-            messages=messages,
-            events=read("events", lambda: observe.session_events(gateway, {m.session_id for m in messages})),
-            turns=read("turns", self._database.turns),
-            brain=read("brain", lambda: observe.brain_memories(self._stack.url("brain"), tenant, NAMESPACE, UNIVERSE)),
-            wal=read("wal", lambda: observe.wal_records(kafka, topic, tenant)),
-            replica=read("replica", lambda: observe.replica_memories(gateway, tenant)),
-            dead_letters=self._database.dead_letters(),
-            samples=tuple(self._watch.samples),
-            window=window,
+        return Collector(self._stack, self._target, self._database, self._timeline).collect(
+            self._journal, tuple(self._watch.samples), window
         )
 
-    def _messages(self) -> tuple[Message, ...]:
-        with self._journal.open(encoding="utf-8") as lines:
-            return tuple(read_journal(lines))
 
-    def _reading(self, store: str, read: Callable[[], tuple[T, ...]]) -> tuple[T, ...]:
-        found = read()
-        self._timeline.say("read", f"{len(found)} from {store}")
-        return found
-
-
-def _in_words(sample: Sample) -> str:
+def in_words(sample: Sample) -> str:
+    """One sample as a line of the timeline."""
     metric = "?" if sample.metric_backlog is None else f"{sample.metric_backlog:.0f}"
     return (
         f"accepted {sample.accepted}, replica {sample.replica_rows}, memory_sync backlog {sample.backlog} "

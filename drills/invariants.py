@@ -8,8 +8,10 @@ from collections import Counter
 from collections.abc import Callable, Iterable
 from itertools import pairwise
 
+from drills.growth import growth
 from drills.model_peer import answer_to
 from drills.record import TERMINAL_STATES, TERMINAL_TYPES, Event, Kept, Record, mark_of
+from drills.transcripts import broken_streams
 
 POST_P99_SECONDS = 2.5
 POST_MAX_SECONDS = 5.0
@@ -62,7 +64,8 @@ def disorder(record: Record) -> Problems:
         rank = {mark_of(event.text): place for place, event in enumerate(asked)}
         answers = [rank.get(mark_of(event.text), -1) for event in events if event.type == "assistant.final"]
         problems += _inversions(f"answers of session {session_id}", answers) + _premature(events)
-    return problems
+    beside = sum(sample.side_by_side for sample in record.samples)
+    return problems + ([f"two turns of one session ran side by side in {beside} samples"] if beside else [])
 
 
 def _premature(events: list[Event]) -> Problems:
@@ -134,13 +137,10 @@ def backwards(record: Record) -> Problems:
 
 
 def garbled(record: Record) -> Problems:
-    """I7: answers whose text is not, to the letter, what the scripted model says to that message."""
+    """I7: answers that are not to the letter what the scripted model says, and streams with gaps or other text."""
     said = {mark_of(message.text): answer_to(message.text) for message in record.messages}
-    return [
-        f"answer {event.event_id} is not what the model said"
-        for event in record.finals
-        if event.text != said.get(mark_of(event.text))
-    ]
+    wrong = [event.event_id for event in record.finals if event.text != said.get(mark_of(event.text))]
+    return [f"answer {event_id} is not what the model said" for event_id in wrong] + broken_streams(record)
 
 
 def impolite(record: Record) -> Problems:
@@ -192,15 +192,18 @@ def unseen(record: Record) -> Problems:
     shown = [sample.at for sample in record.during if sample.shown]
     delay = min(shown, default=float("inf")) - record.window.broken_at
     problems: Problems = []
-    if delay > SHOWN_WITHIN_SECONDS:
+    if delay > SHOWN_WITHIN_SECONDS and (record.evidence is None or record.evidence.shows):
         problems.append(f"/v1/health did not show the fault within {SHOWN_WITHIN_SECONDS:.0f} s")
-    if record.dead_letters:
-        problems.append(f"{record.dead_letters} dead letters, none were planted")
+    if record.dead_letters != record.planted:
+        problems.append(f"{record.dead_letters} dead letters, {record.planted} were planted")
     return problems
 
 
 def not_felt(record: Record) -> Problems:
     """F: a drill whose fault was not there proves nothing."""
+    if (evidence := record.evidence) is not None:
+        few = evidence.felt < evidence.needed
+        return [f"the fault was felt {evidence.felt} times of {evidence.needed}"] if few else []
     during = record.during
     absent = sum(not sample.felt for sample in during)
     early = sum(sample.felt for sample in record.samples if sample.at < record.window.broken_at)
@@ -220,8 +223,9 @@ INVARIANTS: tuple[tuple[str, str, Callable[[Record], Problems]], ...] = (
     ("I4", "doubled effects", doubled),
     ("I5", "memories missing from SomaBrain, log or replica", lost),
     ("I6", "replica or offsets went back", backwards),
-    ("I7", "answers that are not what the model said", garbled),
+    ("I7", "answers or streams that are not what was said", garbled),
     ("I8", "slow or impolite answers to POST", impolite),
     ("I9", "slow to return after healing", slow_return),
+    ("I10", "threads, files, connections, memory that stay", growth),
     ("I11", "unseen fault, unplanted dead letters", unseen),
 )

@@ -55,6 +55,13 @@ class Load:
         return sum(writer.accepted for writer in self._writers)
 
     @property
+    def sessions(self) -> list[str]:
+        """The sessions of all writers, the first of each writer first."""
+        return [
+            session_id for row in zip(*(writer.sessions for writer in self._writers), strict=True) for session_id in row
+        ]
+
+    @property
     def stopping(self) -> threading.Event:
         """Set when no new message is to be started."""
         return self._stop
@@ -97,14 +104,14 @@ class _Writer(threading.Thread):
         self._shape = shape
         self._client = _Client(target, recorder)
         self._random = random.Random(f"{shape.seed}/{place}")  # a drill repeats by its seed
-        self._sessions = [f"drill-w{place}-s{number}-{uuid.uuid4().hex[:8]}" for number in range(shape.sessions)]
+        self.sessions = [f"drill-w{place}-s{number}-{uuid.uuid4().hex[:8]}" for number in range(shape.sessions)]
 
     def run(self) -> None:
         pause = self._shape.writers / self._shape.rate
         due = time.monotonic() + self._random.uniform(0, pause)
         turn = 0
         while not self._load.stopping.wait(max(0.0, due - time.monotonic())):
-            self._say(self._sessions[turn % len(self._sessions)])
+            self._say(self.sessions[turn % len(self.sessions)])
             turn += 1
             due = max(due + pause, time.monotonic() - pause)  # after a stall, no burst to catch up
         self._client.close()

@@ -7,7 +7,7 @@ streams a short answer that names the message it belongs to, so that the checker
 import json
 import threading
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from types import TracebackType
 from typing import Any, Final, Self
@@ -21,13 +21,27 @@ def answer_to(text: str) -> str:
     return f"Noted {text.strip()} and kept."
 
 
-class ModelPeer:
-    """The endpoint while it runs; `url` is what belongs into `LLM_BASE_URL`."""
+def at_once(_text: str) -> float:
+    """The pace of a model that is no hindrance."""
+    return PAUSE_SECONDS
 
-    def __init__(self) -> None:
+
+class ModelPeer:
+    """The endpoint while it runs; `url` is what belongs into `LLM_BASE_URL`.
+
+    `pace` tells the seconds between two words of the answer to a message.
+    """
+
+    def __init__(self, pace: Callable[[str], float] = at_once) -> None:
         self._server = _Server(("127.0.0.1", 0), _Handler)
+        self._server.pace = pace
         self._thread = threading.Thread(target=self._server.serve_forever, name="model-peer", daemon=True)
+        self.listen_to(lambda _text: None)
         self.url = f"http://127.0.0.1:{self._server.server_address[1]}/v1"
+
+    def listen_to(self, asked: Callable[[str], None]) -> None:
+        """Have this called with every message, before its answer begins."""
+        self._server.asked = asked
 
     def __enter__(self) -> Self:
         self._thread.start()
@@ -42,6 +56,8 @@ class ModelPeer:
 
 
 class _Server(ThreadingHTTPServer):
+    pace: Callable[[str], float]
+    asked: Callable[[str], None]
     daemon_threads = True
     request_queue_size = 128
 
@@ -50,6 +66,7 @@ class _Server(ThreadingHTTPServer):
 
 
 class _Handler(BaseHTTPRequestHandler):
+    server: _Server
     protocol_version = "HTTP/1.1"
 
     def do_GET(self) -> None:
@@ -60,14 +77,16 @@ class _Handler(BaseHTTPRequestHandler):
 
     def do_POST(self) -> None:
         request = json.loads(self.rfile.read(int(self.headers.get("Content-Length", 0))))
-        answer = answer_to(_last_message(request))
+        text = _last_message(request)
+        self.server.asked(text)
+        answer = answer_to(text)
         if request.get("stream"):
-            self._stream(request, answer)
+            self._stream(request, answer, self.server.pace(text))
         else:
             choice = {"index": 0, "message": {"role": "assistant", "content": answer}, "finish_reason": "stop"}
             self._json(_body("chat.completion", [choice]) | {"usage": _usage(answer)})
 
-    def _stream(self, request: Mapping[str, Any], answer: str) -> None:
+    def _stream(self, request: Mapping[str, Any], answer: str, pause: float) -> None:
         self.send_response(200)
         self.send_header("Content-Type", "text/event-stream")
         self.send_header("Connection", "close")
@@ -75,7 +94,7 @@ class _Handler(BaseHTTPRequestHandler):
         self.close_connection = True
         for chunk in _chunks(answer):
             self._event(chunk)
-            time.sleep(PAUSE_SECONDS)
+            time.sleep(pause)
         if (request.get("stream_options") or {}).get("include_usage"):
             self._event(_body("chat.completion.chunk", []) | {"usage": _usage(answer)})
         self.wfile.write(b"data: [DONE]\n\n")

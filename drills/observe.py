@@ -29,6 +29,12 @@ SELECT (SELECT count(*) FROM turns WHERE tenant = %(tenant)s AND state IN ('queu
 TURNS: Final = "SELECT event_id, session_id, seq, state, attempts FROM turns WHERE tenant = %(tenant)s"
 REPLICA_ROWS: Final = "SELECT count(*) FROM memory_replica WHERE tenant = %(tenant)s"
 OFFSETS: Final = "SELECT coalesce(sum(next_offset), 0) FROM replicator_offsets"
+SIDE_BY_SIDE: Final = """
+SELECT count(*) FROM (SELECT FROM turns WHERE tenant = %(tenant)s AND state = 'running' AND lease_until > now()
+                      GROUP BY session_id HAVING count(*) > 1) AS doubled
+"""
+HEADS: Final = "SELECT session_id, max(seq) FROM session_events WHERE tenant = %(tenant)s GROUP BY session_id"
+CONNECTIONS: Final = "SELECT count(*) FROM pg_stat_activity WHERE usename = current_user AND application_name <> ''"
 DEAD_LETTERS: Final = "SELECT count(*) FROM dlq_messages WHERE state = 'open'"
 
 
@@ -75,6 +81,18 @@ class Database:
     def offsets(self) -> int:
         """The sum of the replicator's offsets; it must never shrink."""
         return int(self._rows(OFFSETS)[0][0])
+
+    def side_by_side(self) -> int:
+        """How many sessions have more than one turn running."""
+        return int(self._rows(SIDE_BY_SIDE)[0][0])
+
+    def heads(self) -> dict[str, int]:
+        """The number of the last event of each session of this drill's tenant."""
+        return {str(session_id): int(seq) for session_id, seq in self._rows(HEADS)}
+
+    def connections(self) -> int:
+        """How many connections the product has; the drill's own have no name."""
+        return int(self._rows(CONNECTIONS)[0][0])
 
     def dead_letters(self) -> int:
         """Dead letters that nobody has dealt with."""

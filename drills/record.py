@@ -65,6 +65,58 @@ class Sample:
     accepted: int
     replica_rows: int | None
     offsets: int | None
+    side_by_side: int = 0
+    """Sessions in which more than one turn was running."""
+
+
+@dataclass(frozen=True, slots=True)
+class Evidence:
+    """How often the fault was felt, how often it has to be, and whether the product can be expected to show it."""
+
+    felt: int
+    needed: int
+    shows: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class Item:
+    """One thing that a reader of a stream was told; `number` is a durable event's `seq` or a delta's offset."""
+
+    type: str
+    durable: bool
+    number: int
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class Transcript:
+    """What one reader of one session was told, over all the times it dropped and resumed."""
+
+    session_id: str
+    kind: str
+    items: tuple[Item, ...]
+    resumes: int
+    head: int
+    """The number of the last durable event that it had to be told."""
+
+
+@dataclass(frozen=True, slots=True)
+class Vitals:
+    """What one process holds; `part` and `pid` name it."""
+
+    part: str
+    pid: int
+    threads: int
+    files: int
+    resident_bytes: int
+
+
+@dataclass(frozen=True, slots=True)
+class Holdings:
+    """What the product's processes hold, and how many connections Postgres has from them."""
+
+    processes: tuple[Vitals, ...]
+    connections: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,6 +150,14 @@ class Record:
     dead_letters: int
     samples: tuple[Sample, ...]
     window: Window
+    planted: int = 0
+    """Dead letters that the fault caused on purpose."""
+    evidence: Evidence | None = None
+    transcripts: tuple[Transcript, ...] = ()
+    holdings: tuple[Holdings, Holdings] | None = None
+    """Before the fault and after the quiet."""
+    complaints: tuple[str, ...] = ()
+    """What the fault's own checks found wrong."""
 
     @property
     def accepted(self) -> list[Message]:

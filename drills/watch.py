@@ -61,6 +61,7 @@ class Watch:
             accepted=self._load.accepted,
             replica_rows=_or_none(self._database.replica_rows),
             offsets=_or_none(self._database.offsets),
+            side_by_side=_or_none(self._database.side_by_side) or 0,
         )
 
     def _health(self) -> Mapping[str, Any]:

@@ -7,7 +7,7 @@ import pytest
 
 from app.routing import ProcessName
 from app.settings import Misconfigured, read
-from devstack import plan, ports
+from devstack import ours, plan, ports
 from devstack.place import Place
 
 SECRETS = {"postgres_admin": "a", "postgres": "b", "redis": "c", "flower": "d"}
@@ -90,7 +90,7 @@ def test_a_part_stands_behind_those_it_waits_for(tmp_path: Path) -> None:
 
 def test_no_two_parts_share_a_port(tmp_path: Path) -> None:
     used = [port for part in a_plan(tmp_path).parts for port in part.ports]
-    assert len(used) == len(set(used)) == len(ports.DEFAULTS)
+    assert len(used) == len(set(used)) == len(ports.DEFAULTS) - len(ours.TWINS)
 
 
 def test_a_wrong_setting_is_refused_before_anything_starts(tmp_path: Path) -> None:
@@ -101,3 +101,15 @@ def test_a_wrong_setting_is_refused_before_anything_starts(tmp_path: Path) -> No
 def test_settings_around_the_launcher_do_not_leak_into_a_stack(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("POSTGRES_DSN", "postgresql://a:b@somebody-elses/soma")
     assert "POSTGRES_DSN" not in plan.child_environment({})
+
+
+def test_a_second_worker_starts_only_when_it_is_named(tmp_path: Path) -> None:
+    made = a_plan(tmp_path, only={"worker-replicator", "worker-replicator-2"})
+
+    first, second = made.parts
+    assert (first.name, second.name) == ("worker-replicator", "worker-replicator-2")
+    assert "worker-replicator@%h" in first.argv
+    assert "worker-replicator-2@%h" in second.argv
+    assert second.environment["PROCESS_NAME"] == "worker-replicator"
+    assert set(first.ports).isdisjoint(second.ports)
+    assert not {"worker-replicator-2", "worker-delivery-2"} & names(a_plan(tmp_path))

@@ -1,0 +1,71 @@
+"""Every fault of the campaign by its number: what can be caused here, and what cannot, with the reason."""
+
+from drills import (
+    brain_faults,
+    gateway_faults,
+    kafka_faults,
+    link_faults,
+    mix_fault,
+    poison,
+    postgres_faults,
+    redis_faults,
+    worker_faults,
+)
+from drills.trouble import NotHere, Trouble
+
+SWEPT = "work_swept_total"
+SMOKE = ("F1", "F7", "F12", "F19", "F23")
+
+CATALOGUE: tuple[Trouble | NotHere, ...] = (
+    Trouble("F1", "conversation worker killed, 10 times", worker_faults.kill_tree, 10, (SWEPT,)),
+    NotHere("F2", "one child of the conversation worker killed", "it is one process with threads and has no children"),
+    Trouble(
+        "F3",
+        "conversation worker stopped past its lease, then let go on",
+        worker_faults.zombie,
+        2,
+        overrides={"LEASE_SECONDS": "5"},
+    ),
+    NotHere("F4", "SIGTERM during a tool of 20 s", "there are no tools yet"),
+    Trouble("F5", "a message that kills its worker every time", worker_faults.fatal_message, 5, (SWEPT,)),
+    Trouble("F7", "Redis killed, 3 times", redis_faults.kill, 3),
+    Trouble("F8", "Redis emptied and restarted, twice", redis_faults.empty, 2),
+    Trouble("F9", "Redis stopped for 20 s", redis_faults.freeze, 1, ("redis",)),
+    Trouble("F10", "Redis half-open for 20 s", link_faults.redis_half_open, 1, ("redis",), linked=True),
+    Trouble("F12", "Postgres stopped at once, away for 8 s", postgres_faults.stop_at_once, 1, ("postgres",)),
+    Trouble("F13", "Postgres backends stopped for 15 s", postgres_faults.stop_backends, 1, ("postgres",)),
+    Trouble("F14", "Postgres half-open for 15 s", link_faults.postgres_half_open, 1, ("postgres",), linked=True),
+    Trouble("F15", "connections cut exactly at COMMIT", link_faults.cut_at_commit, 20, linked=True),
+    Trouble("F16", "every connection of Postgres taken for 15 s", postgres_faults.exhaust, 1, ("postgres",)),
+    NotHere("F17", "Postgres's disk full", "needs a small file system of its own, mounted as root"),
+    Trouble("F19", "SomaBrain down for 40 s", brain_faults.down, 1, ("somabrain_http",)),
+    Trouble("F20", "SomaBrain answers badly", link_faults.bad_answers, 5, ("somabrain_http",), linked=True),
+    Trouble("F21", "SomaBrain applies and the reply is lost", link_faults.reply_lost, 3, linked=True),
+    NotHere("F22", "the process ends after each step", "crash points are not built"),
+    Trouble("F23", "Kafka down for 40 s", kafka_faults.down, 1, ("kafka",)),
+    Trouble("F24", "Kafka stopped for 30 s", kafka_faults.freeze, 1, ("kafka",)),
+    Trouble("F25", "a replicator stopped past its session beside a live one", kafka_faults.zombie, 4),
+    Trouble("F26", "poison in memory.wal, 8 kinds, 5 of each", poison.poison, 40, ("memory_dlq",)),
+    Trouble("F27", "replicators started and stopped every 3 s", kafka_faults.come_and_go, 8),
+    NotHere("F28", "a worker's clock jumps an hour", "needs libfaketime, which is not among the packages"),
+    Trouble("F29", "stream clients that never read, reset, flood", gateway_faults.bad_clients, 54),
+    Trouble("F30", "gateway killed and reloaded, twice", gateway_faults.kill_and_reload, 6),
+    NotHere("F31", "OPA down, slow, answering nonsense", "no policy is in force yet"),
+    Trouble("F33", "a seeded random mix", mix_fault.mix, 10),
+)
+
+
+def listing() -> str:
+    """The faults as people read them."""
+    lines = []
+    for fault in CATALOGUE:
+        reason = f" (not run here: {fault.reason})" if isinstance(fault, NotHere) else ""
+        lines.append(f"  {fault.id:<4} {fault.title}{reason}")
+    return "\n".join(lines)
+
+
+def chosen(names: list[str], smoke: bool) -> list[Trouble | NotHere]:
+    """The faults with these numbers, or those of a smoke run, or all; `KeyError` for a number that does not exist."""
+    known = {fault.id: fault for fault in CATALOGUE}
+    wanted = names or (list(SMOKE) if smoke else list(known))
+    return [known[name.upper()] for name in wanted]

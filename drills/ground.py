@@ -1,0 +1,87 @@
+"""The stack that the campaign stands on: its own, restarted only when a fault needs other settings."""
+
+from collections.abc import Mapping
+from contextlib import ExitStack
+from pathlib import Path
+
+from devstack.notes import Kind, Note
+from devstack.place import is_locked
+from devstack.stack import Stack
+from drills.links import LinkedStack, linked
+from drills.model_peer import ModelPeer
+from drills.record import mark_of
+from drills.report import Timeline
+
+# The line that the drills speak about; the page, Flower and the tools would only make the start slower.
+PARTS = (
+    *("postgres", "redis", "kafka", "migrations"),
+    *("brain", "gateway", "beat", "worker-conversation", "worker-delivery", "worker-replicator"),
+)
+SECONDS = ("worker-conversation-2", "worker-replicator-2")
+SLOW_PAUSE, QUICK_PAUSE = 0.08, 0.004
+
+
+def pace(text: str) -> float:
+    """Every third answer takes about a second, so that kills land in the middle of answers; the others are quick."""
+    number = mark_of(text)[1:] or "0"
+    return SLOW_PAUSE if int(number) % 3 == 0 else QUICK_PAUSE
+
+
+class NotOurs(Exception):
+    """The folder belongs to a stack that the drill did not start; it breaks only what is its own."""
+
+
+def refuse_foreign(folder: Path) -> None:
+    """Refuse a folder in which a stack keeps its data, above all a running one."""
+    if is_locked(folder):
+        raise NotOurs(f"a stack runs on {folder}; a drill breaks only a stack that it has started itself")
+    if (folder / "stack.json").exists():
+        raise NotOurs(f"{folder} holds the data of a stack that is not the drill's; name another folder with --data")
+
+
+class Ground:
+    """Hands out a running stack with the settings that are wanted."""
+
+    def __init__(self, folder: Path, timeline: Timeline) -> None:
+        self.model = ModelPeer(pace)
+        self._folder = folder
+        self._timeline = timeline
+        self._life = ExitStack()
+        self._stack: Stack | LinkedStack | None = None
+        self._layout: tuple[Mapping[str, str], bool] | None = None
+        self._number = 0
+
+    def stack_with(self, overrides: Mapping[str, str], linked: bool = False) -> Stack | LinkedStack:
+        """The stack as it runs, or a new one where these settings or its links are not as they are wanted."""
+        layout = (dict(overrides), linked)
+        if self._stack is None or self._layout != layout:
+            self.close()
+            self._stack = self._open(overrides, linked)
+            self._layout = layout
+        return self._stack
+
+    def _open(self, overrides: Mapping[str, str], with_links: bool) -> Stack | LinkedStack:
+        self._number += 1
+        folder = self._folder / f"stack-{self._number}"
+        self._timeline.say("stack", f"starting one of its own in {folder} {dict(overrides) or ''}")
+        self.model = self._life.enter_context(ModelPeer(pace))
+        given = {"LLM_BASE_URL": self.model.url, **overrides}
+        parts = (*PARTS, *SECONDS)
+        stack: Stack | LinkedStack = self._life.enter_context(
+            linked(folder, parts, given, self._told)
+            if with_links
+            else Stack(folder, None, only=parts, overrides=given, report=self._told)
+        )
+        for part in SECONDS:
+            stack.down(part)
+        self._timeline.say("stack", "ready")
+        return stack
+
+    def _told(self, note: Note) -> None:
+        if note.kind is Kind.EVENT:
+            self._timeline.say("stack", f"{note.name}: {note.text}"[:160])
+
+    def close(self) -> None:
+        """End the stack that runs; the next one begins anew."""
+        self._stack, self._layout = None, None
+        self._life.close()

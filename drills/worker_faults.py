@@ -1,0 +1,65 @@
+"""What can happen to workers: killed, stopped past their lease, killed by one message every time."""
+
+import time
+from contextlib import ExitStack
+
+from drills.trouble import Stage
+
+CONVERSATION, SECOND = "worker-conversation", "worker-conversation-2"
+FATAL = "m900005 this message kills whoever answers it"
+FATAL_ATTEMPTS = 5
+SETTLE_SECONDS = 150.0
+_TURN = "SELECT state, attempts FROM turns WHERE tenant = '{tenant}'"
+
+
+def kill_tree(stage: Stage) -> None:
+    """SIGKILL the worker that answers, again and again."""
+    for _ in range(stage.times(10)):
+        stage.kill(CONVERSATION)
+        stage.rest(2)
+
+
+def zombie(stage: Stage) -> None:
+    """Stop a worker past its lease beside a live one, then let it go on with what is no longer its own."""
+    with stage.joined_by(SECOND):
+        stage.rest(3)
+        for _ in range(stage.times(2)):
+            with stage.frozen(CONVERSATION):
+                stage.feel(lambda: stage.stack.status()[CONVERSATION].state == "frozen")
+                time.sleep(9)  # the lease is 5 s in this drill and is not scaled
+            stage.rest(4)
+
+
+def fatal_message(stage: Stage) -> None:
+    """Send one message that kills its worker whenever the model is asked about it, and wait until it is set aside."""
+    tenant = f"{stage.target.tenant}-fatal"
+    deaths: list[float] = []
+
+    def strike(text: str) -> None:
+        if text.startswith("m900005"):
+            deaths.append(time.time())
+            stage.kill(CONVERSATION)
+
+    with ExitStack() as undo:
+        stage.model.listen_to(strike)
+        undo.callback(stage.model.listen_to, lambda _text: None)
+        stage.post(FATAL, tenant)
+        deadline = time.monotonic() + SETTLE_SECONDS
+        while not _is_over(stage, tenant) and time.monotonic() < deadline:
+            time.sleep(0.5)
+    stage.stack.wait_ready(CONVERSATION)
+    stage.later.append(lambda: _set_aside(stage, tenant, len(deaths)))
+
+
+def _is_over(stage: Stage, tenant: str) -> bool:
+    rows = stage.sql(_TURN.format(tenant=tenant))
+    return bool(rows) and rows[0][0] not in ("queued", "running")
+
+
+def _set_aside(stage: Stage, tenant: str, deaths: int) -> list[str]:
+    rows = stage.sql(_TURN.format(tenant=tenant))
+    state = rows[0][0] if rows else "missing"
+    found = [] if state == "dead" else [f"the fatal message is {state} instead of dead"]
+    if deaths != FATAL_ATTEMPTS:
+        found.append(f"the fatal message killed {deaths} workers, exactly {FATAL_ATTEMPTS} are allowed")
+    return found
