@@ -52,6 +52,7 @@ _DESK = """
 ALTER TABLE replicator_offsets ADD COLUMN generation bigint NOT NULL DEFAULT 0;
 ALTER TABLE dlq_messages ADD COLUMN settled_at timestamptz;
 CREATE INDEX dlq_messages_groups ON dlq_messages (topic, fingerprint, id) WHERE state = 'open';
+CREATE INDEX dlq_messages_settled ON dlq_messages (settled_at) WHERE state <> 'open';
 CREATE INDEX dlq_messages_newest ON dlq_messages (topic, id DESC);
 CREATE INDEX turns_dead ON turns (finished_at) WHERE state = 'dead';
 CREATE INDEX memory_write_outbox_dead ON memory_write_outbox (finished_at) WHERE state = 'dead';
@@ -90,7 +91,8 @@ def downgrade() -> None:
     op.execute("UPDATE turns SET state = 'dead' WHERE state = 'discarded'")
     _states("turns", "queued", "running", "done", "failed", "dead", "cancelled")
     op.execute(
-        "DROP INDEX dlq_messages_groups, dlq_messages_newest, turns_dead, memory_write_outbox_dead, message_outbox_dead;"
+        "DROP INDEX dlq_messages_groups, dlq_messages_newest, dlq_messages_settled;"
+        " DROP INDEX turns_dead, memory_write_outbox_dead, message_outbox_dead;"
         " ALTER TABLE replicator_offsets DROP COLUMN generation; ALTER TABLE dlq_messages DROP COLUMN settled_at; DROP TABLE audit_events;"
         " DROP FUNCTION refuse_unknown_transition()"
     )
