@@ -1,7 +1,7 @@
 """The desk, for administrators: every row that is owed or dead, with its reason, and what can be done about it."""
 
 from datetime import datetime
-from typing import Annotated
+from typing import Annotated, Literal
 
 from pydantic import AwareDatetime, Field
 
@@ -18,10 +18,14 @@ desk = Area("desk")
 class WorkQuery(Query):
     """Which rows."""
 
-    kind: WorkName | None = None
-    state: WorkState | None = None
+    kind: Literal["turn", "memory", "record"] | None = None
+    state: Literal["owed", "waiting", "leased", "dead"] | None = None
     after: str = ""
     limit: Annotated[int, Field(ge=1, le=200)] = 50
+
+    def filter(self) -> WorkFilter:
+        """As the desk takes it."""
+        return WorkFilter(WorkName(self.kind) if self.kind else None, WorkState(self.state) if self.state else None)
 
 
 class Counts(Answer):
@@ -71,7 +75,7 @@ class WorkItems(Answer):
 def list_work(query: WorkQuery) -> WorkItems:
     """One page."""
     found = room().serving.tending.desk
-    items = found.items(WorkFilter(query.kind, query.state), _place(query.after), query.limit + 1)
+    items = found.items(query.filter(), _place(query.after), query.limit + 1)
     page = items[: query.limit]
     return WorkItems(
         counts=[_counts(count) for count in found.counts()],

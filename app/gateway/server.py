@@ -13,7 +13,7 @@ from typing import Any
 
 from app.adapters.http.open_streams import announce_stop
 from app.adapters.sql.engine import create_engine
-from app.adapters.sql.upkeep import SqlUpkeep
+from app.adapters.sql.revision import schema_revision
 from app.services.know_schema import wait_for_schema
 from app.settings import Misconfigured, settings
 
@@ -42,7 +42,7 @@ def on_starting(_server: Any) -> None:
     try:
         _chosen.require("postgres_dsn", "redis_url")
         engine = create_engine(_chosen.postgres_dsn.get_secret_value(), 1, "gateway start")
-        wait_for_schema(SqlUpkeep(engine).revision)
+        wait_for_schema(lambda: schema_revision(engine))
         engine.dispose()
     except Misconfigured as error:
         sys.exit(f"gateway: {error}")

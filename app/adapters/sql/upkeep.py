@@ -6,6 +6,7 @@ from sqlalchemy import Engine, TextClause, text
 
 from app.adapters.sql.engine import transaction
 from app.adapters.sql.leases import end_leases_of_the_dead
+from app.adapters.sql.revision import schema_revision
 
 _NOTE = text("""
     INSERT INTO component_health AS c (component, status, detail) VALUES (:component, :status, :detail)
@@ -64,8 +65,6 @@ _PRUNE = (
         WHERE state = 'discarded' AND finished_at < now() - interval '30 days' LIMIT 1000)"""),
     text("DELETE FROM processes WHERE seen_at < now() - interval '1 hour'"),
 )
-_HAS_REVISION = text("SELECT to_regclass('alembic_version')::text")
-_REVISION = text("SELECT version_num FROM alembic_version")
 
 
 @dataclass(frozen=True, slots=True)
@@ -144,10 +143,7 @@ class SqlUpkeep:
 
     def revision(self) -> str | None:
         """The schema's revision; None in an empty database."""
-        with transaction(self._engine) as connection:
-            if connection.execute(_HAS_REVISION).scalar_one() is None:
-                return None
-            return connection.execute(_REVISION).scalar_one_or_none()
+        return schema_revision(self._engine)
 
     def prune(self) -> int:
         """Drop a batch of what is finished and old; what is owed is never touched. Rows dropped."""
