@@ -1,4 +1,4 @@
-"""A process ends right after a step of the line, on the real stack: what was done is not done again, nor forgotten."""
+"""The line breaks in a chosen place, on the real stack: what was done is not done again, and nothing is forgotten."""
 
 import time
 from collections.abc import Callable, Iterator
@@ -51,6 +51,13 @@ class Drill:
         found: str = eventually(lambda: self._attempt(tenant, number), 30)
         return found
 
+    def is_refused(self) -> bool:
+        """Whether the gateway says, within two seconds and a bit, that it cannot keep a message now."""
+        began = time.monotonic()
+        answer = requests.post(f"{self.gateway}/v1/session/message", json={"message": "hello"}, timeout=10)
+        assert time.monotonic() - began < 3
+        return answer.status_code == 503 and "Retry-After" in answer.headers
+
     def _attempt(self, tenant: str, number: int) -> str | None:
         body = {"message": f"m{number:06}", "session_id": f"s-{tenant}", "metadata": {"tenant": tenant}}
         key = {"Idempotency-Key": f"{tenant}-{number}"}
@@ -100,10 +107,38 @@ def test_a_process_that_ends_after_a_step_loses_and_doubles_nothing(
     ended_at = time.monotonic()
     sent += [drill.send(tenant, MESSAGES + number) for number in range(MESSAGES)]
 
+    assert_whole_and_once(drill, tenant, sent)
+    record_property("whole_again_after_seconds", round(time.monotonic() - ended_at, 1))
+    assert drill.was_felt(WHO_ENDS[step])
+    if WHO_ENDS[step] != "gateway":
+        assert drill.stack.status()[WHO_ENDS[step]].restarts == before + 1
+
+
+def test_everybody_takes_up_again_by_himself_when_postgres_froze(
+    drill: Drill, record_property: Callable[[str, object], None]
+) -> None:
+    tenant = "frozen"
+    before = {name: status.restarts for name, status in drill.stack.status().items()}
+    sent = [drill.send(tenant, number) for number in range(MESSAGES)]
+
+    drill.stack.freeze("postgres")
+    # Longer than anybody's patience: every worker has given a connection up by then.
+    refused = [drill.is_refused() for _ in range(8)]
+    drill.stack.thaw("postgres")
+    thawed_at = time.monotonic()
+    sent += [drill.send(tenant, MESSAGES + number) for number in range(MESSAGES)]
+
+    assert_whole_and_once(drill, tenant, sent)
+    record_property("whole_again_after_seconds", round(time.monotonic() - thawed_at, 1))
+    assert all(refused)
+    assert {name: status.restarts for name, status in drill.stack.status().items()} == before
+
+
+def assert_whole_and_once(drill: Drill, tenant: str, sent: list[str]) -> None:
+    """Every message is answered once and in order, and it and its answer are once in every store."""
     memories = {*sent, *(f"{event_id}:answer" for event_id in sent)}
     eventually(lambda: len(drill.answers(tenant)) == len(sent), 60)
     eventually(lambda: len(observe.replica_memories(drill.gateway, tenant)) >= len(memories), 60)
-    record_property("whole_again_after_seconds", round(time.monotonic() - ended_at, 1))
     assert len(set(sent)) == len(sent)
     assert drill.answers(tenant) == [f"{event_id}:answer" for event_id in sent]
     assert [event["id"] for event in drill.events(tenant)] == list(range(1, len(drill.events(tenant)) + 1))
@@ -112,6 +147,3 @@ def test_a_process_that_ends_after_a_step_loses_and_doubles_nothing(
     kafka = drill.stack.environment["KAFKA_BOOTSTRAP_SERVERS"]
     assert {one.event_id for one in observe.wal_records(kafka, "memory.wal", tenant)} == memories
     assert sorted(one.event_id for one in observe.replica_memories(drill.gateway, tenant)) == sorted(memories)
-    assert drill.was_felt(WHO_ENDS[step])
-    if WHO_ENDS[step] != "gateway":
-        assert drill.stack.status()[WHO_ENDS[step]].restarts == before + 1

@@ -1,5 +1,7 @@
 """A line to Postgres that hangs, resets or breaks at COMMIT: every wait ends in time, and the truth is found out."""
 
+import subprocess
+import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -23,7 +25,7 @@ from app.domain.memory import Place
 from app.domain.ports import Sent
 from drills.proxy import Mode, Proxy
 from tests.builders import a_batch, a_key, a_message, a_receipt, an_id
-from tests.conftest import eventually
+from tests.conftest import ROOT, eventually
 from tests.contracts.store_rig import PostgresRig
 
 UNHURRIED_SECONDS = 1.0
@@ -303,6 +305,32 @@ def test_the_place_in_the_log_after_a_lost_commit_is_what_postgres_says(
         replica.store(batch, [], [])
 
     assert replica.take(partition).offset == int(delivered)
+
+
+COPYING = """
+import io, sys
+import psycopg2
+from app.adapters.sql import patience
+from app.adapters.sql.engine import create_engine
+
+connection, out = create_engine(sys.argv[1], 1).raw_connection(), io.StringIO()
+try:
+    connection.cursor().copy_expert("COPY (SELECT 7) TO STDOUT", out)
+except psycopg2.ProgrammingError:
+    print("refused")
+patience.give_back()
+connection.cursor().copy_expert("COPY (SELECT 7) TO STDOUT", out)
+print(out.getvalue().strip())
+"""
+
+
+def test_a_process_that_has_to_copy_may_have_the_usual_waiting_back(engine: Engine) -> None:
+    dsn = engine.url.render_as_string(hide_password=False)
+    argv = [sys.executable, "-c", COPYING, dsn]
+
+    done = subprocess.run(argv, env={"PYTHONPATH": str(ROOT)}, capture_output=True, text=True, check=False)
+
+    assert done.stdout.split() == ["refused", "7"], done.stderr
 
 
 def test_a_heartbeat_that_was_cut_off_beats_again(
