@@ -17,7 +17,7 @@ from app.domain.events import ENDS_A_TURN, EventType, NewEvent, SessionEvent, en
 from app.domain.json_text import storable
 from app.domain.leases import MAX_ATTEMPTS, Lease
 from app.domain.memory import Memory, Place, Remembered, WalRecord, memory_of, place_of, wal_write
-from app.domain.ports import OwedMemory, OwedRecord, Sent
+from app.domain.ports import WAKE_LIMIT, OwedMemory, OwedRecord, Sent
 from app.domain.stream import Delta
 from tests.fakes_parts import FakeClock
 from tests.fakes_work import Row, WorkTable
@@ -347,9 +347,9 @@ class InMemoryMemoryOutbox:
         with self.store.transaction():
             return any(row.outage for row in self.store.memory_rows.owed)
 
-    def wake(self) -> int:
+    def wake(self, limit: int = WAKE_LIMIT) -> int:
         with self.store.transaction():
-            return self.store.memory_rows.wake()
+            return self.store.memory_rows.wake(limit)
 
 
 @dataclass

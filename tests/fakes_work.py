@@ -129,8 +129,8 @@ class WorkTable(Generic[Thing]):
             row.excused += 1
         return ours
 
-    def wake(self) -> int:
-        asleep = [row for row in self.owed if row.outage and row.owner is None]
+    def wake(self, limit: int) -> int:
+        asleep = [row for row in self.owed if row.outage and row.owner is None][:limit]
         for row in asleep:
             row.run_at, row.outage = self.clock.monotonic(), False
         return len(asleep)

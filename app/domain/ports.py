@@ -110,6 +110,10 @@ class OwedMemory:
     memory: Memory
 
 
+WAKE_LIMIT = 5_000
+"""Rows woken at once: more than a second's deliveries, and far less than one statement may take time for."""
+
+
 class MemoryOutbox(Protocol):
     """Memories that SomaBrain has not confirmed."""
 
@@ -127,8 +131,8 @@ class MemoryOutbox(Protocol):
     def waits_for_peer(self) -> bool:
         """Whether a memory waits because SomaBrain was away."""
 
-    def wake(self) -> int:
-        """Make everything due that waits because SomaBrain was away."""
+    def wake(self, limit: int = WAKE_LIMIT) -> int:
+        """Make due what waits because SomaBrain was away; the next probe wakes the next so many."""
 
 
 @dataclass(frozen=True, slots=True)

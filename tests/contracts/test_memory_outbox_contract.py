@@ -212,3 +212,15 @@ def test_a_memory_that_kills_its_workers_takes_no_neighbour_along(store: StoreRi
 
     assert sorted(delivered) == sorted(innocent)
     assert store.row("memory", killer).state == "dead"
+
+
+def test_a_long_backlog_is_woken_in_portions_the_oldest_first(store: StoreRig, worker: Process) -> None:
+    first, second, third = owed(store), owed(store), owed(store)
+    worker.memories.postpone(worker.memories.claim_due(10), 60, "away", outage=True)
+
+    assert worker.memories.wake(2) == 2
+
+    assert ids(worker.memories.claim_due(10)) == [first, second]
+    assert worker.memories.waits_for_peer()
+    assert worker.memories.wake(2) == 1
+    assert ids(worker.memories.claim_due(10)) == [third]

@@ -12,7 +12,7 @@ from app.adapters.sql.rows import owe_records
 from app.domain.errors import CommitUnheard
 from app.domain.leases import MAX_ATTEMPTS, Lease
 from app.domain.memory import Memory, Place, Remembered, WalRecord, wal_write
-from app.domain.ports import OwedMemory, OwedRecord, Sent
+from app.domain.ports import WAKE_LIMIT, OwedMemory, OwedRecord, Sent
 
 _WORN_OUT = f"a worker died {MAX_ATTEMPTS} times while delivering it"
 
@@ -68,13 +68,15 @@ class Outbox:
         with transaction(self._engine) as connection:
             return bool(connection.execute(text(statement)).scalar_one())
 
-    def wake(self) -> int:
-        """Make due what was held back because the peer was away; how many rows that were."""
+    def wake(self, limit: int = WAKE_LIMIT) -> int:
+        """Make due what was held back because the peer was away, the oldest first; how many rows that were."""
+        key, table = self._kind.key, self._kind.table
         statement = f"""
-            UPDATE {self._kind.table} SET run_at = now(), outage = false
-            WHERE state = 'pending' AND outage AND lease_owner IS NULL"""  # noqa: S608
+            UPDATE {table} SET run_at = now(), outage = false
+            WHERE {key} IN (SELECT {key} FROM {table} WHERE state = 'pending' AND outage AND lease_owner IS NULL
+                            ORDER BY created_at LIMIT :limit FOR UPDATE SKIP LOCKED)"""  # noqa: S608
         with transaction(self._engine) as connection:
-            return connection.execute(text(statement)).rowcount
+            return connection.execute(text(statement), {"limit": limit}).rowcount
 
 
 def _leases(owed: Sequence[Any]) -> list[Lease]:
