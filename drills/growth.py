@@ -6,7 +6,8 @@ Only a process with the same pid before and after is compared; one that the faul
 from drills.record import Holdings, Record, Vitals
 
 SHARE = 0.1
-THREADS, FILES, CONNECTIONS = 8, 20, 10
+# A pool of threads fills up when it is first needed and stays; what leaks passes any such number in a long run.
+THREADS, FILES, CONNECTIONS = 24, 20, 10
 MEMORY_BYTES = 50 * 1024 * 1024
 
 
