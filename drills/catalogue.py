@@ -41,7 +41,7 @@ CATALOGUE: tuple[Trouble | NotHere, ...] = (
     Trouble("F19", "SomaBrain down for 40 s", brain_faults.down, 1, ("somabrain_http",)),
     Trouble("F20", "SomaBrain answers badly", link_faults.bad_answers, 5, ("somabrain_http",), linked=True),
     Trouble("F21", "SomaBrain applies and the reply is lost", link_faults.reply_lost, 3, linked=True),
-    NotHere("F22", "the process ends after each step", "crash points are not built"),
+    NotHere("F22", "the process ends after each step", "tested in tests/acceptance/test_breaks_in_the_line.py"),
     Trouble("F23", "Kafka down for 40 s", kafka_faults.down, 1, ("kafka",)),
     Trouble("F24", "Kafka stopped for 30 s", kafka_faults.freeze, 1, ("kafka",)),
     Trouble("F25", "a replicator stopped past its session beside a live one", kafka_faults.zombie, 4),

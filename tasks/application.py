@@ -2,5 +2,8 @@
 
 from celery import Celery
 
+from tasks.acknowledging import acknowledge_honestly
+
+acknowledge_honestly()
 celery = Celery("soma")
 celery.config_from_object("celeryconfig")
