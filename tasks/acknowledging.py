@@ -10,7 +10,7 @@ from kombu.transport.redis import Channel
 from kombu.transport.virtual import Message
 
 
-class HonestMessage(Message):  # type: ignore[misc]
+class HonestMessage(Message):
     """A message whose failed acknowledgement is not swallowed."""
 
     def ack_log_error(self, *_where_and_what_to_log: Any, multiple: bool = False) -> None:

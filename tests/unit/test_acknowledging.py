@@ -12,6 +12,8 @@ from tasks.acknowledging import HonestMessage, acknowledge_honestly
 class HungChannel:
     """The channel of a Redis that does not answer."""
 
+    no_ack_consumers: frozenset[str] = frozenset()
+
     def message_to_python(self, message: Any) -> Any:
         return message
 
