@@ -28,7 +28,7 @@ from tests.builders import a_batch, a_key, a_message, a_receipt, an_id
 from tests.conftest import ROOT, eventually
 from tests.contracts.store_rig import PostgresRig
 
-UNHURRIED_SECONDS = 1.0
+UNHURRIED_SECONDS = 3.0
 """What a busy machine may add."""
 
 
@@ -66,6 +66,14 @@ def one(engine: Engine, statement: str, **values: object) -> object:
         return connection.execute(text(statement), values).scalar_one()
 
 
+def answers(engine: Engine) -> bool:
+    """Whether Postgres does, in the time that this engine gives it."""
+    try:
+        return one(engine, "SELECT 1") == 1
+    except StoreUnavailable:
+        return False
+
+
 def timed(step: Callable[[], object]) -> float:
     """How long it takes until this says that Postgres is away."""
     began = time.monotonic()
@@ -86,7 +94,7 @@ def test_a_black_hole_frees_whoever_wants_a_connection(
 ) -> None:
     pool = through(patience)
     if warm:
-        one(pool, "SELECT 1")
+        eventually(lambda: answers(pool))
     link.mode = Mode.BLACK_HOLE
 
     seconds = timed(lambda: one(pool, "SELECT 1"))
@@ -94,7 +102,7 @@ def test_a_black_hole_frees_whoever_wants_a_connection(
     record_property("freed_after_seconds", round(seconds, 2))
     assert bound - 0.1 < seconds < bound + UNHURRIED_SECONDS
     link.mode = Mode.PASS
-    assert one(pool, "SELECT 1") == 1
+    assert eventually(lambda: answers(pool))
 
 
 @pytest.mark.parametrize(("patience", "bound"), [(SERVING, 4.5), (WORKING, 6.0)], ids=["serving", "working"])

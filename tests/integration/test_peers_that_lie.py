@@ -206,7 +206,7 @@ def test_somabrain_on_a_bad_line_is_away_within_the_deadline_and_remembers_once(
             client.remember(a_memory("m-1"))
 
         record_property("away_after", round(time.monotonic() - began, 2))
-        assert time.monotonic() - began < 1.6
+        assert time.monotonic() - began < 4
         link.mode = Mode.PASS
         link.cut_at_bytes(None)
         assert client.remember(a_memory("m-1")).kept
