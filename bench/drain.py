@@ -52,7 +52,7 @@ def _measure(stack: Stack) -> tuple[float, float]:
     engine = create_engine(stack.environment["POSTGRES_DSN"], 5)
     presence = Presence(create_engine(stack.environment["POSTGRES_DSN"], 1), "bench", 30)
     presence.start()
-    plane = _plane(stack, engine, presence.owner)
+    plane = _plane(stack, engine, presence)
     bare = drained = 0.0
     for number in range(MEMORIES // SLICE):
         bare += _seconds(partial(_bare_loop, stack.url("brain"), _memories(f"bare-{number}")))
@@ -103,10 +103,10 @@ def _owe(engine: Engine, memories: Sequence[Memory]) -> None:
         connection.execute(text("ANALYZE memory_write_outbox"))
 
 
-def _plane(stack: Stack, engine: Engine, owner: str) -> MemoryPlane:
+def _plane(stack: Stack, engine: Engine, presence: Presence) -> MemoryPlane:
     nobody = NobodyHears()
     brain = HttpBrain.from_settings(read({"SOMA_BASE_URL": stack.url("brain")}))
-    outbox = SqlMemoryOutbox(engine, owner, 30, "memory.wal")
+    outbox = SqlMemoryOutbox(engine, presence, 30, "memory.wal")
     return MemoryPlane(outbox, brain, nobody, nobody, SystemClock(), Pace(Ramp(full=BATCH)))
 
 

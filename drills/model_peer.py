@@ -36,11 +36,11 @@ class ModelPeer:
         self._server = _Server(("127.0.0.1", 0), _Handler)
         self._server.pace = pace
         self._thread = threading.Thread(target=self._server.serve_forever, name="model-peer", daemon=True)
-        self.listen_to(lambda _text: None)
+        self.listen_to(lambda _text, _port: None)
         self.url = f"http://127.0.0.1:{self._server.server_address[1]}/v1"
 
-    def listen_to(self, asked: Callable[[str], None]) -> None:
-        """Have this called with every message, before its answer begins."""
+    def listen_to(self, asked: Callable[[str, int], None]) -> None:
+        """Have this called with every message and the port of the connection that it came by, before its answer."""
         self._server.asked = asked
 
     def __enter__(self) -> Self:
@@ -57,7 +57,7 @@ class ModelPeer:
 
 class _Server(ThreadingHTTPServer):
     pace: Callable[[str], float]
-    asked: Callable[[str], None]
+    asked: Callable[[str, int], None]
     daemon_threads = True
     request_queue_size = 128
 
@@ -78,7 +78,7 @@ class _Handler(BaseHTTPRequestHandler):
     def do_POST(self) -> None:
         request = json.loads(self.rfile.read(int(self.headers.get("Content-Length", 0))))
         text = _last_message(request)
-        self.server.asked(text)
+        self.server.asked(text, self.client_address[1])
         answer = answer_to(text)
         if request.get("stream"):
             self._stream(request, answer, self.server.pace(text))

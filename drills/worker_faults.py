@@ -3,11 +3,14 @@
 import time
 from contextlib import ExitStack
 
+import psutil
+
 from drills.trouble import Stage
 
 CONVERSATION, SECOND = "worker-conversation", "worker-conversation-2"
 FATAL = "m900005 this message kills whoever answers it"
 FATAL_ATTEMPTS = 5
+SHARED_DEATHS = 2
 SETTLE_SECONDS = 150.0
 _TURN = "SELECT state, attempts FROM turns WHERE tenant = '{tenant}'"
 
@@ -31,24 +34,39 @@ def zombie(stage: Stage) -> None:
 
 
 def fatal_message(stage: Stage) -> None:
-    """Send one message that kills its worker whenever the model is asked about it, and wait until it is set aside."""
+    """Send one message that kills the process that asks the model about it, and wait until it is set aside."""
     tenant = f"{stage.target.tenant}-fatal"
-    deaths: list[float] = []
+    killed: list[int] = []
+    worker_lives = stage.stack.status()[CONVERSATION].restarts
 
-    def strike(text: str) -> None:
+    def strike(text: str, port: int) -> None:
         if text.startswith("m900005"):
-            deaths.append(time.time())
-            stage.kill(CONVERSATION)
+            asker = _who_asks_by(port, stage)
+            killed.append(asker.pid)
+            asker.kill()
+            stage.felt += 1
 
     with ExitStack() as undo:
         stage.model.listen_to(strike)
-        undo.callback(stage.model.listen_to, lambda _text: None)
+        undo.callback(stage.model.listen_to, lambda _text, _port: None)
         stage.post(FATAL, tenant)
         deadline = time.monotonic() + SETTLE_SECONDS
         while not _is_over(stage, tenant) and time.monotonic() < deadline:
             time.sleep(0.5)
     stage.stack.wait_ready(CONVERSATION)
-    stage.later.append(lambda: _set_aside(stage, tenant, len(deaths)))
+    lives = stage.stack.status()[CONVERSATION].restarts - worker_lives
+    stage.later.append(lambda: _set_aside(stage, tenant, len(killed), lives))
+
+
+def _who_asks_by(port: int, stage: Stage) -> psutil.Process:
+    """The process whose end of a connection has this port: the worker, or one that a turn has for itself."""
+    pid = stage.stack.status()[CONVERSATION].pid
+    assert pid is not None
+    worker = psutil.Process(pid)
+    for process in (worker, *worker.children(recursive=True)):
+        if any(connection.laddr.port == port for connection in process.net_connections("tcp")):
+            return process
+    raise RuntimeError(f"no process of {CONVERSATION} has a connection from port {port}")
 
 
 def _is_over(stage: Stage, tenant: str) -> bool:
@@ -56,10 +74,12 @@ def _is_over(stage: Stage, tenant: str) -> bool:
     return bool(rows) and rows[0][0] not in ("queued", "running")
 
 
-def _set_aside(stage: Stage, tenant: str, deaths: int) -> list[str]:
+def _set_aside(stage: Stage, tenant: str, deaths: int, worker_deaths: int) -> list[str]:
     rows = stage.sql(_TURN.format(tenant=tenant))
     state = rows[0][0] if rows else "missing"
     found = [] if state == "dead" else [f"the fatal message is {state} instead of dead"]
     if deaths != FATAL_ATTEMPTS:
-        found.append(f"the fatal message killed {deaths} workers, exactly {FATAL_ATTEMPTS} are allowed")
+        found.append(f"the fatal message killed {deaths} processes, exactly {FATAL_ATTEMPTS} are allowed")
+    if worker_deaths > SHARED_DEATHS:
+        found.append(f"it killed the shared worker {worker_deaths} times, at most {SHARED_DEATHS} are allowed")
     return found

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from app.domain.conversation import Answer, Usage, Utterance
+from app.domain.conversation import Answer, Turn, Usage, Utterance
 from app.domain.events import EventType
 from app.domain.ports import Piece
 from app.routing import TaskName
@@ -92,6 +92,11 @@ class BreaksOff:
 
 
 Step = str | Exception | BreaksOff | Callable[[], object]
+
+
+def always_in_company(turn: Turn) -> str:
+    """`Conversation.alone` where no turn is a suspect."""
+    raise AssertionError(f"{turn.event_id} is no suspect")
 
 
 class ScriptedModel:

@@ -5,7 +5,7 @@ Every process gets its own view (`turns(presence)`, `memory_outbox(owner)`, …)
 
 import threading
 from collections import Counter, defaultdict
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
@@ -15,7 +15,7 @@ from app.domain.conversation import Receipt, RequestKey, Turn, UserMessage, Utte
 from app.domain.errors import KeyReused, LeaseLost, NotFound, Rejected, StoreUnavailable
 from app.domain.events import ENDS_A_TURN, EventType, NewEvent, SessionEvent, envelope
 from app.domain.json_text import storable
-from app.domain.leases import MAX_ATTEMPTS, Lease
+from app.domain.leases import MAX_ATTEMPTS, MAX_CLAIMS, Lease
 from app.domain.memory import Memory, Place, Remembered, WalRecord, memory_of, place_of, wal_write
 from app.domain.ports import WAKE_LIMIT, OwedMemory, OwedRecord, Sent
 from app.domain.stream import Delta
@@ -91,9 +91,10 @@ class InMemoryStore:
         self.replicated: set[str] = set()
         self.sessions: dict[str, FakeSession] = {}
         self.events: dict[str, list[SessionEvent]] = defaultdict(list)
-        self.turn_rows: WorkTable[FakeTurn] = WorkTable(self.clock, "queued", "running")
+        self.turn_rows: WorkTable[FakeTurn] = WorkTable(self.clock, "queued", "running", isolates_suspects=True)
         self.memory_rows: WorkTable[Memory] = WorkTable(self.clock, "pending", "pending")
         self.record_rows: WorkTable[FakeRecord] = WorkTable(self.clock, "pending", "pending")
+        self._survived: list[tuple[WorkTable[Any], Sequence[Lease]]] = []
         self._memories = memories
         self._keys: dict[tuple[str, str, str, str], tuple[str, Receipt]] = {}
         self._lock = threading.RLock()
@@ -103,7 +104,19 @@ class InMemoryStore:
         with self._lock:
             if self.down:
                 raise StoreUnavailable("Postgres is not answering: down")
+            self._excuse()
             yield
+
+    def survived(self, table: WorkTable[Any], leases: Sequence[Lease]) -> None:
+        """Kept while the store does not listen, as a heartbeat keeps it."""
+        self._survived.append((table, leases))
+        if not self.down:
+            self._excuse()
+
+    def _excuse(self) -> None:
+        while self._survived:
+            table, leases = self._survived.pop()
+            table.excuse(leases)
 
     # --- views, one per process
 
@@ -226,7 +239,7 @@ class InMemoryTurns:
                 return None
             rows[0].thing.partial_text = ""
             turn = _turn(rows[0])
-            if not rows[0].is_worn_out:
+            if not rows[0].is_worn_out and turn.attempts <= MAX_CLAIMS:
                 return turn
             self._end(turn, _worn_out(turn), "dead")
             return None
@@ -280,6 +293,13 @@ class InMemoryTurns:
         with self.store.transaction():
             self.store.turn_rows.postpone([_lease(turn)], seconds, reason, outage=False)
 
+    def lose(self, turn: Turn, reason: str) -> None:
+        with self.store.transaction():
+            self.store.turn_rows.lose([_lease(turn)], reason)
+
+    def survived(self, turn: Turn) -> None:
+        self.store.survived(self.store.turn_rows, [_lease(turn)])
+
     def next_due(self, session_id: str) -> str | None:
         with self.store.transaction():
             rows = [row for row in self.store.turn_rows.owed if row.thing.session_id == session_id]
@@ -297,7 +317,7 @@ def _turn(row: Row[FakeTurn]) -> Turn:
     thing, lease = row.thing, row.lease
     return Turn(
         thing.event_id, thing.session_id, thing.seq, thing.tenant, thing.persona_id, thing.message.metadata,
-        row.attempts, lease.owner, row.failures, thing.message.traceparent,
+        row.attempts, lease.owner, row.failures, row.attempts - row.excused - 1, thing.message.traceparent,
     )  # fmt: skip
 
 
@@ -306,88 +326,97 @@ def _lease(turn: Turn) -> Lease:
 
 
 def _worn_out(turn: Turn) -> NewEvent:
-    reason = f"This message stopped its worker {MAX_ATTEMPTS} times and was set aside. Send it again."
+    times = MAX_ATTEMPTS if turn.attempts <= MAX_CLAIMS else MAX_CLAIMS
+    reason = f"This message stopped its worker {times} times and was set aside. Send it again."
     return NewEvent(f"{turn.event_id}:final", EventType.ERROR, "assistant", "", {"reason": reason})
 
 
 @dataclass
-class InMemoryMemoryOutbox:
-    """`MemoryOutbox` of one process."""
+class InMemoryOutbox:
+    """What both outboxes share; `rows` is the table of theirs."""
 
     store: InMemoryStore
     owner: str
     lease_seconds: float = 30.0
+
+    @property
+    def rows(self) -> WorkTable[Any]:
+        raise AssertionError("an outbox has a table")
+
+    def postpone(self, owed: Sequence[Any], seconds: float, reason: str, outage: bool) -> None:
+        self._end(owed, lambda leases: self.rows.postpone(leases, seconds, reason, outage))
+
+    def release(self, owed: Sequence[Any]) -> None:
+        self._end(owed, lambda leases: self.rows.release(leases))
+
+    def bury(self, owed: Any, reason: str) -> None:
+        self._end([owed], lambda leases: self.rows.settle(leases, "dead", reason))
+
+    def _end(self, owed: Sequence[Any], statement: Callable[[list[Lease]], set[str]]) -> set[str]:
+        with self.store.transaction():
+            ours = statement([item.lease for item in owed])
+        self.survived([item for item in owed if item.lease.key not in ours])
+        return ours
+
+    def survived(self, owed: Sequence[Any]) -> None:
+        self.store.survived(self.rows, [item.lease for item in owed])
+
+    def waits_for_peer(self) -> bool:
+        with self.store.transaction():
+            return any(row.outage for row in self.rows.owed)
+
+    def wake(self, limit: int = WAKE_LIMIT) -> int:
+        with self.store.transaction():
+            return self.rows.wake(limit)
+
+
+@dataclass
+class InMemoryMemoryOutbox(InMemoryOutbox):
+    """`MemoryOutbox` of one process."""
+
     topic: str = "memory.wal"
+
+    @property
+    def rows(self) -> WorkTable[Memory]:
+        return self.store.memory_rows
 
     def claim_due(self, limit: int) -> list[OwedMemory]:
         with self.store.transaction():
-            return [OwedMemory(row.lease, row.thing) for row in _claim(self.store.memory_rows, self, limit)]
+            return [OwedMemory(row.lease, row.thing) for row in _claim(self, limit)]
 
     def synced(self, remembered: Sequence[tuple[OwedMemory, Remembered]]) -> list[str]:
         with self.store.transaction():
-            ours = self.store.memory_rows.settle([owed.lease for owed, _ in remembered], "synced")
+            ours = self._end([owed for owed, _ in remembered], lambda leases: self.rows.settle(leases, "synced"))
             kept = [(owed.memory, receipt) for owed, receipt in remembered if owed.lease.key in ours]
             now = self.store.clock.now()
             self.store.owe_records([wal_write(memory, receipt, self.topic, now) for memory, receipt in kept])
             return [memory.event_id for memory, _ in kept]
 
-    def postpone(self, owed: Sequence[OwedMemory], seconds: float, reason: str, outage: bool) -> None:
-        with self.store.transaction():
-            self.store.memory_rows.postpone([item.lease for item in owed], seconds, reason, outage)
-
-    def release(self, owed: Sequence[OwedMemory]) -> None:
-        with self.store.transaction():
-            self.store.memory_rows.release([item.lease for item in owed])
-
-    def bury(self, owed: OwedMemory, reason: str) -> None:
-        with self.store.transaction():
-            self.store.memory_rows.settle([owed.lease], "dead", reason)
-
-    def waits_for_peer(self) -> bool:
-        with self.store.transaction():
-            return any(row.outage for row in self.store.memory_rows.owed)
-
-    def wake(self, limit: int = WAKE_LIMIT) -> int:
-        with self.store.transaction():
-            return self.store.memory_rows.wake(limit)
-
 
 @dataclass
-class InMemoryMessageOutbox:
+class InMemoryMessageOutbox(InMemoryOutbox):
     """`MessageOutbox` of one process."""
 
-    store: InMemoryStore
-    owner: str
-    lease_seconds: float = 30.0
+    @property
+    def rows(self) -> WorkTable[FakeRecord]:
+        return self.store.record_rows
 
     def claim_due(self, limit: int) -> list[OwedRecord]:
         with self.store.transaction():
-            return [OwedRecord(row.lease, row.thing.record) for row in _claim(self.store.record_rows, self, limit)]
+            return [OwedRecord(row.lease, row.thing.record) for row in _claim(self, limit)]
 
     def sent(self, acknowledged: Sequence[tuple[OwedRecord, Sent]]) -> None:
         with self.store.transaction():
-            ours = self.store.record_rows.settle([owed.lease for owed, _ in acknowledged], "sent")
+            ours = self._end([owed for owed, _ in acknowledged], lambda leases: self.rows.settle(leases, "sent"))
             for owed, place in acknowledged:
                 if owed.lease.key in ours:
-                    self.store.record_rows.rows[owed.lease.key].thing.sent = place
-
-    def postpone(self, owed: Sequence[OwedRecord], seconds: float, reason: str, outage: bool) -> None:
-        with self.store.transaction():
-            self.store.record_rows.postpone([item.lease for item in owed], seconds, reason, outage)
-
-    def release(self, owed: Sequence[OwedRecord]) -> None:
-        with self.store.transaction():
-            self.store.record_rows.release([item.lease for item in owed])
-
-    def bury(self, owed: OwedRecord, reason: str) -> None:
-        with self.store.transaction():
-            self.store.record_rows.settle([owed.lease], "dead", reason)
+                    self.rows.rows[owed.lease.key].thing.sent = place
 
 
-def _claim(table: WorkTable[Any], view: InMemoryMemoryOutbox | InMemoryMessageOutbox, limit: int) -> list[Row[Any]]:
-    rows = table.claim(view.owner, view.lease_seconds, limit)
+def _claim(outbox: InMemoryOutbox, limit: int) -> list[Row[Any]]:
+    rows = outbox.rows.claim(outbox.owner, outbox.lease_seconds, limit)
     worn = [row for row in rows if row.is_worn_out]
-    table.settle([row.lease for row in worn], "dead", _WORN_OUT)
+    outbox.rows.settle([row.lease for row in worn], "dead", _WORN_OUT)
     return [row for row in rows if row not in worn]
 
 

@@ -1,4 +1,4 @@
-"""The lease rules of `app/adapters/sql/leases.py` in a dictionary: claim, renew, settle, postpone, release, wake."""
+"""The lease rules of `app/adapters/sql/leases.py` in a dictionary."""
 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
@@ -52,6 +52,7 @@ class WorkTable(Generic[Thing]):
     clock: FakeClock
     waiting: str
     claimed: str
+    isolates_suspects: bool = False
     rows: dict[str, Row[Thing]] = field(default_factory=dict)
     _numbers: "count[int]" = field(default_factory=count)
     _moments: "count[int]" = field(default_factory=count)
@@ -107,19 +108,35 @@ class WorkTable(Generic[Thing]):
         row.state, row.last_error, row.outage = state, reason, False
         row.finished_at = self._moment()
 
-    def postpone(self, leases: Iterable[Lease], seconds: float, reason: str, outage: bool) -> None:
+    def postpone(self, leases: Iterable[Lease], seconds: float, reason: str, outage: bool) -> set[str]:
         def change(row: Row[Thing]) -> None:
             row.state, row.last_error, row.outage = self.waiting, reason, outage
             row.run_at = self.clock.monotonic() + seconds
             row.failures += 1
 
-        self._end(leases, change)
+        return {row.key for row in self._end(leases, change)}
 
-    def release(self, leases: Iterable[Lease]) -> None:
+    def release(self, leases: Iterable[Lease]) -> set[str]:
         def change(row: Row[Thing]) -> None:
             row.state = self.waiting
 
-        self._end(leases, change)
+        return {row.key for row in self._end(leases, change)}
+
+    def lose(self, leases: Iterable[Lease], reason: str) -> None:
+        for lease in leases:
+            if self.holds(lease):
+                row = self.rows[lease.key]
+                row.state, row.owner, row.lease_until = self.waiting, None, 0.0
+                row.run_at, row.last_error = self.clock.monotonic(), reason
+
+    def excuse(self, leases: Iterable[Lease]) -> None:
+        for lease in dict.fromkeys(leases):
+            row = self.rows[lease.key]
+            if self.holds(lease):
+                row.state, row.owner, row.lease_until = self.waiting, None, 0.0
+                row.excused += 1
+            elif row in self.owed and row.attempts > lease.attempts:
+                row.excused = min(row.excused + 1, row.attempts - (row.owner is not None))
 
     def _end(self, leases: Iterable[Lease], change: Callable[[Row[Thing]], None]) -> list[Row[Thing]]:
         ours = [self.rows[lease.key] for lease in leases if self.holds(lease)]
@@ -165,4 +182,6 @@ class WorkTable(Generic[Thing]):
         held = [row for row in self.owed if row.owner and row.lease_until > now and is_gone(row.owner)]
         for row in held:
             row.lease_until = now
+            if self.isolates_suspects and row.attempts - row.excused > ALONE_AFTER_DEATHS:
+                row.excused += 1
         return len(held)

@@ -44,7 +44,10 @@ class Receipt:
 
 @dataclass(frozen=True, slots=True)
 class Turn:
-    """A claimed turn: the message it answers and the lease under which this attempt runs."""
+    """A claimed turn: the message it answers and the lease under which this attempt runs.
+
+    `deaths` is how many workers died with it before.
+    """
 
     event_id: str
     session_id: str
@@ -55,6 +58,7 @@ class Turn:
     attempts: int
     lease_owner: str
     failures: int = 0
+    deaths: int = 0
     traceparent: str | None = None
 
 

@@ -20,6 +20,7 @@ __all__ = [
     "ModelUnavailable",
     "NotFound",
     "PoisonRecord",
+    "ProcessDied",
     "Rejected",
     "Retryable",
     "SlowReader",
@@ -104,6 +105,10 @@ class PoisonRecord(Rejected):
         super().__init__(message)
         self.kind = kind
         self.where = where
+
+
+class ProcessDied(Exception):
+    """The process that a piece of work had for itself ended in the middle of it; the text says how."""
 
 
 class LeaseLost(Exception):

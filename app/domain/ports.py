@@ -11,7 +11,6 @@ from app.domain.events import NewEvent, SessionEvent
 from app.domain.leases import Lease
 from app.domain.log import WalBatch, WalPartition, WalPlace
 from app.domain.memory import Memory, Place, Remembered, WalRecord
-from app.domain.stream import Delta
 from app.domain.wal import Poison, ReplicaRow
 from app.routing import TaskName
 
@@ -62,6 +61,12 @@ class Turns(Protocol):
 
     def postpone(self, turn: Turn, seconds: float, reason: str) -> None:
         """Give the turn back, due again after a pause."""
+
+    def lose(self, turn: Turn, reason: str) -> None:
+        """Give back a turn whose own process ended over it; it counts as a death."""
+
+    def survived(self, turn: Turn) -> None:
+        """This claim was lost, or could not be ended, and its worker lives: it is no death. Never raises."""
 
     def next_due(self, session_id: str) -> str | None:
         """The event id of the session's next turn that may run now."""
@@ -128,6 +133,9 @@ class MemoryOutbox(Protocol):
 
     def bury(self, owed: OwedMemory, reason: str) -> None: ...
 
+    def survived(self, owed: Sequence[OwedMemory]) -> None:
+        """These claims could not be ended and their worker lives: they are no deaths. Never raises."""
+
     def waits_for_peer(self) -> bool:
         """Whether a memory waits because SomaBrain was away."""
 
@@ -162,6 +170,9 @@ class MessageOutbox(Protocol):
 
     def bury(self, owed: OwedRecord, reason: str) -> None: ...
 
+    def survived(self, owed: Sequence[OwedRecord]) -> None:
+        """These claims could not be ended and their worker lives: they are no deaths. Never raises."""
+
 
 class WalWriter(Protocol):
     """Kafka, as the outbox sees it."""
@@ -193,38 +204,6 @@ class Replica(Protocol):
         """One transaction: rows, dead letters, offset. The rows that were new; `LeaseLost` when another slot has
         taken the partition since.
         """
-
-
-class StreamStore(Protocol):
-    """What a stream reads from Postgres."""
-
-    def session_exists(self, session_id: str) -> bool: ...
-
-    def head(self, session_id: str) -> int: ...
-
-    def events_after(self, session_id: str, seq: int, limit: int) -> list[dict[str, Any]]: ...
-
-    def partial(self, session_id: str) -> Delta | None:
-        """The running answer from its first character, as far as it is durable."""
-
-    def memory_states(self, session_id: str) -> dict[str, str]: ...
-
-
-class LiveLine(Protocol):
-    """One reader's queue of live items."""
-
-    @property
-    def connected(self) -> bool:
-        """Whether Redis feeds it now."""
-
-    def next(self, seconds: float) -> dict[str, Any] | None:
-        """The next item, None after so long; `SlowReader` when the queue overflowed."""
-
-
-class LiveFeed(Protocol):
-    """Live items of all sessions, one subscription per process."""
-
-    def attach(self, session_id: str) -> AbstractContextManager[LiveLine]: ...
 
 
 class HealthNotes(Protocol):

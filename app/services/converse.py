@@ -12,8 +12,9 @@ from tenacity import Retrying, retry_if_exception_type, stop_after_attempt, wait
 
 from app.domain.backoff import Backoff
 from app.domain.conversation import Answer, Turn, Usage, Utterance, fit_window
-from app.domain.errors import LeaseLost, ModelRefused, ModelUnavailable, StoreUnavailable
+from app.domain.errors import LeaseLost, ModelRefused, ModelUnavailable, ProcessDied, StoreUnavailable
 from app.domain.events import LOOK, EventType, NewEvent, SessionEvent, envelope, live_item
+from app.domain.leases import ALONE_AFTER_DEATHS
 from app.domain.memory import Place, place_of
 from app.domain.ports import Broadcast, Clock, Doorbell, HealthNotes, Model, Piece, Turns
 from app.domain.stream import Delta
@@ -46,7 +47,10 @@ class Meter:
 
 @dataclass(frozen=True, slots=True)
 class Conversation:
-    """What a turn needs. `memories` holds the default universe and namespace, None when memories are off."""
+    """What a turn needs. `memories` holds the default universe and namespace, None when memories are off.
+
+    `alone` answers a turn in a process that it has for itself, and raises `ProcessDied` when that process did.
+    """
 
     turns: Turns
     model: Model
@@ -56,6 +60,7 @@ class Conversation:
     notes: HealthNotes
     window: ModelWindow
     memories: tuple[str, str] | None
+    alone: Callable[[Turn], str]
     backoff: Backoff = field(default_factory=Backoff)
     meter: Meter = field(default_factory=Meter)
 
@@ -71,14 +76,30 @@ def converse(event_id: str, conversation: Conversation) -> str:
         if turn is None:
             return "nothing to do"
         try:
-            return _attempt(turn, conversation)
+            return _alone(turn, conversation) if turn.deaths >= ALONE_AFTER_DEATHS else attempt(turn, conversation)
         except LeaseLost:
             # Somebody else ended it, or our own commit came through unheard: either way readers have to look.
+            conversation.turns.survived(turn)
             conversation.broadcast.publish(turn.session_id, LOOK)
             return "lease lost"
+        except StoreUnavailable:
+            conversation.turns.survived(turn)
+            raise
 
 
-def _attempt(turn: Turn, conversation: Conversation) -> str:
+def _alone(turn: Turn, conversation: Conversation) -> str:
+    """Answer a suspect, with which workers died before, where it can take nothing else along."""
+    try:
+        return conversation.alone(turn)
+    except ProcessDied as error:
+        _log.warning("turn %s: %s", turn.event_id, error)
+        conversation.turns.lose(turn, str(error))
+        conversation.doorbell.ring(TaskName.RESPOND, turn.event_id)
+        return "died"
+
+
+def attempt(turn: Turn, conversation: Conversation) -> str:
+    """One attempt at a claimed turn, in this process; `LeaseLost` when it belongs to somebody else by now."""
     try:
         answer = _answer(turn, conversation)
     except _Cancelled:

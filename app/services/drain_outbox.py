@@ -3,7 +3,7 @@
 from dataclasses import dataclass, field
 
 from app.domain.backoff import Backoff
-from app.domain.errors import Retryable
+from app.domain.errors import Retryable, StoreUnavailable
 from app.domain.ports import Doorbell, HealthNotes, MessageOutbox, OwedRecord, Sent, WalWriter
 from app.routing import TaskName
 
@@ -34,6 +34,14 @@ def drain_due_records(plane: RecordPlane) -> Drained:
     owed = plane.outbox.claim_due(plane.batch)
     if not owed:
         return Drained()
+    try:
+        return _deliver(owed, plane)
+    except StoreUnavailable:
+        plane.outbox.survived(owed)
+        raise
+
+
+def _deliver(owed: list[OwedRecord], plane: RecordPlane) -> Drained:
     outcomes = list(zip(owed, plane.wal.publish([item.record for item in owed]), strict=True))
     sent = [(item, outcome) for item, outcome in outcomes if isinstance(outcome, Sent)]
     if sent:

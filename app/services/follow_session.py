@@ -12,8 +12,9 @@ from typing import Any
 
 from app.domain.errors import Rejected
 from app.domain.events import ENDS_A_TURN, LOOK, EventType, live_item
-from app.domain.ports import Clock, LiveFeed, LiveLine, StreamStore
+from app.domain.ports import Clock
 from app.domain.stream import Cursor, Delta, StreamGap, StreamMerge, parse_cursor
+from app.domain.stream_ports import LiveFeed, LiveLine, StreamStore
 
 PING_SECONDS = 15.0
 _POLL_SECONDS = 0.5

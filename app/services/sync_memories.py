@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from itertools import chain
 
 from app.domain.backoff import Backoff
-from app.domain.errors import BatchRefused, BrainUnavailable, MemoryRefused
+from app.domain.errors import BatchRefused, BrainUnavailable, MemoryRefused, StoreUnavailable
 from app.domain.events import EventType, live_item
 from app.domain.memory import Place, Remembered
 from app.domain.ports import Brain, Broadcast, Clock, Doorbell, MemoryOutbox, OwedMemory
@@ -57,7 +57,11 @@ def sync_due_memories(plane: MemoryPlane) -> Delivered:
     if not owed:
         return Delivered()
     began = plane.clock.monotonic()
-    delivered = _Round(plane, owed).deliver()
+    try:
+        delivered = _Round(plane, owed).deliver()
+    except StoreUnavailable:
+        plane.outbox.survived(owed)
+        raise
     plane.pace.note(len(owed), None if delivered.retry else plane.clock.monotonic() - began)
     if delivered.ok:
         plane.doorbell.ring(TaskName.DRAIN_OUTBOX)

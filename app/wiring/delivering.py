@@ -18,8 +18,8 @@ from app.wiring.process import Process, this_process
 def memory_plane_of(process: Process) -> MemoryPlane:
     """The way of memories to SomaBrain."""
     settings = process.settings
-    owner, lease = process.presence.owner, settings.lease_seconds
-    outbox = SqlMemoryOutbox(process.engine, owner, lease, settings.memory_wal_topic)
+    lease = settings.lease_seconds
+    outbox = SqlMemoryOutbox(process.engine, process.presence, lease, settings.memory_wal_topic)
     return MemoryPlane(
         outbox=ends_after(outbox, CrashStep.MARK_SYNCED, settings, "synced"),
         brain=ends_after(HttpBrain.from_settings(settings), CrashStep.REMEMBER, settings, "remember", "remember_all"),
@@ -35,7 +35,7 @@ def record_plane_of(process: Process) -> RecordPlane:
     """The way of records to Kafka."""
     settings = process.settings
     settings.require("kafka_bootstrap_servers")
-    outbox = SqlMessageOutbox(process.engine, process.presence.owner, settings.lease_seconds)
+    outbox = SqlMessageOutbox(process.engine, process.presence, settings.lease_seconds)
     return RecordPlane(
         outbox=ends_after(outbox, CrashStep.MARK_SENT, settings, "sent"),
         wal=ends_after(KafkaWalWriter(connection_options(settings)), CrashStep.PUBLISH, settings, "publish"),

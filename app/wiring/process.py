@@ -12,7 +12,7 @@ from app.adapters.redis.live import RedisBroadcast
 from app.adapters.sql.engine import create_engine
 from app.adapters.sql.inbox import MemoryDefaults
 from app.adapters.sql.patience import WORKING, Patience
-from app.adapters.sql.presence import Presence
+from app.adapters.sql.presence import Holder, Presence
 from app.adapters.sql.upkeep import SqlUpkeep
 from app.services.health_notes import QuietNotes
 from app.services.know_schema import wait_for_schema
@@ -53,7 +53,7 @@ class Process:
         return create_engine(self.settings.postgres_dsn.get_secret_value(), self._pool_size, self.name, self.patience)
 
     @cached_property
-    def presence(self) -> Presence:
+    def presence(self) -> Holder:
         """This process's heartbeat and advisory lock, on a connection of their own; already beating."""
         engine = create_engine(self.settings.postgres_dsn.get_secret_value(), 1, f"{self.name} presence")
         presence = Presence(engine, self.name, self.settings.lease_seconds)

@@ -16,11 +16,13 @@ from app.adapters.sql.stream_store import SqlStreamStore
 from app.adapters.sql.turns import SqlTurns
 from app.adapters.sql.upkeep import SqlUpkeep
 from app.domain.memory import WalRecord
-from app.domain.ports import Inbox, MemoryOutbox, MessageOutbox, Sent, StreamStore, Turns
+from app.domain.ports import Inbox, MemoryOutbox, MessageOutbox, Sent, Turns
+from app.domain.stream_ports import StreamStore
 from app.services.sweep import SweptTurns
 from tests.builders import an_id
 from tests.conftest import eventually
 from tests.fakes import InMemoryStore
+from tests.fakes_work import Row
 
 TOPIC = "memory.wal"
 
@@ -78,6 +80,10 @@ class StoreRig(ABC):
     def row(self, kind: str, key: str) -> RowState: ...
 
     @abstractmethod
+    def deaths(self, kind: str, key: str) -> int:
+        """Claims that did not end in words, the present one included."""
+
+    @abstractmethod
     def owe(self, records: Sequence[WalRecord]) -> None: ...
 
     @abstractmethod
@@ -126,11 +132,19 @@ class MemoryRig(StoreRig):
         return self.store.end_leases_of_the_dead()
 
     def row(self, kind: str, key: str) -> RowState:
+        row = self._row(kind, key)
+        return RowState(row.state, row.attempts, row.last_error)
+
+    def deaths(self, kind: str, key: str) -> int:
+        row = self._row(kind, key)
+        return row.attempts - row.excused
+
+    def _row(self, kind: str, key: str) -> Row[Any]:
         tables: dict[str, Any] = {
             "turn": self.store.turn_rows, "memory": self.store.memory_rows, "record": self.store.record_rows,
         }  # fmt: skip
-        row = tables[kind].rows[key]
-        return RowState(row.state, row.attempts, row.last_error)
+        found: Row[Any] = tables[kind].rows[key]
+        return found
 
     def owe(self, records: Sequence[WalRecord]) -> None:
         self.store.owe_records(records)
@@ -182,8 +196,8 @@ class PostgresRig(StoreRig):
         return Process(
             presence.owner,
             SqlTurns(self._engine, presence, lease_seconds),
-            SqlMemoryOutbox(self._engine, presence.owner, lease_seconds, TOPIC),
-            SqlMessageOutbox(self._engine, presence.owner, lease_seconds),
+            SqlMemoryOutbox(self._engine, presence, lease_seconds, TOPIC),
+            SqlMessageOutbox(self._engine, presence, lease_seconds),
             presence,
         )
 
@@ -206,6 +220,10 @@ class PostgresRig(StoreRig):
         table, column, _ = _TABLES[kind]
         sql = f"SELECT state, attempts, last_error FROM {table} WHERE {column}::text = :key"
         return RowState(*self._sql(sql, key=key)[0])
+
+    def deaths(self, kind: str, key: str) -> int:
+        table, column, _ = _TABLES[kind]
+        return int(self._sql(f"SELECT attempts - excused FROM {table} WHERE {column}::text = :key", key=key)[0][0])
 
     def owe(self, records: Sequence[WalRecord]) -> None:
         with self._engine.begin() as connection:

@@ -10,7 +10,8 @@ from app.adapters.redis.connection import connect, ping
 from app.adapters.redis.live import RedisBroadcast, RedisFeed
 from app.domain.errors import SlowReader
 from app.domain.events import LOOK
-from app.domain.ports import Broadcast, LiveFeed, LiveLine
+from app.domain.ports import Broadcast
+from app.domain.stream_ports import LiveFeed, LiveLine
 from app.settings import Settings
 from devstack.stack import Stack
 from tests.builders import an_id

@@ -214,6 +214,28 @@ def test_a_memory_that_kills_its_workers_takes_no_neighbour_along(store: StoreRi
     assert store.row("memory", killer).state == "dead"
 
 
+def test_what_a_living_worker_could_not_end_is_given_back_and_no_death(store: StoreRig, worker: Process) -> None:
+    event_id = owed(store)
+    claimed = worker.appear().memories.claim_due(10)
+
+    worker.memories.survived(claimed)
+
+    eventually(lambda: ids(worker.memories.claim_due(10)) == [event_id])
+    assert store.deaths("memory", event_id) == 1  # the present claim, which is not over
+
+
+def test_a_delivery_that_came_too_late_is_no_death(store: StoreRig, worker: Process, other: Process) -> None:
+    event_id = owed(store)
+    late = worker.appear().memories.claim_due(10)
+    store.pass_time(31)
+    assert ids(other.memories.claim_due(10)) == [event_id]
+    assert store.deaths("memory", event_id) == 2
+
+    worker.memories.synced([(late[0], a_receipt())])
+
+    eventually(lambda: store.deaths("memory", event_id) == 1)
+
+
 def test_a_long_backlog_is_woken_in_portions_the_oldest_first(store: StoreRig, worker: Process) -> None:
     first, second, third = owed(store), owed(store), owed(store)
     worker.memories.postpone(worker.memories.claim_due(10), 60, "away", outage=True)

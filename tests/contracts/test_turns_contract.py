@@ -7,7 +7,7 @@ import pytest
 from app.domain.conversation import Turn, UserMessage
 from app.domain.errors import LeaseLost
 from app.domain.events import EventType, NewEvent
-from app.domain.leases import MAX_ATTEMPTS
+from app.domain.leases import ALONE_AFTER_DEATHS, MAX_ATTEMPTS, MAX_CLAIMS
 from app.domain.memory import Place
 from app.domain.ports import Turns
 from tests.builders import a_final, a_message, a_thought
@@ -161,20 +161,76 @@ def test_a_paused_session_holds_its_turns(store: StoreRig, worker: Process) -> N
     assert claimed(worker.turns, message).attempts == 1
 
 
-def test_a_turn_that_killed_five_workers_is_dead_and_says_so(store: StoreRig) -> None:
-    message = accepted(store)
-    for _ in range(MAX_ATTEMPTS):
-        victim = store.process().appear()
-        claimed(victim.turns, message)
-        victim.die()
-        eventually(lambda: store.sweep()["turn"] == 1)
+def die_with(store: StoreRig, message: UserMessage) -> None:
+    """A worker claims the turn and is killed."""
+    victim = store.process().appear()
+    claimed(victim.turns, message)
+    victim.die()
+    eventually(lambda: store.sweep()["turn"] == 1)
 
-    assert store.process().turns.claim(message.event_id) is None
+
+def test_a_turn_that_killed_five_processes_is_dead_and_says_so(store: StoreRig, worker: Process) -> None:
+    message = accepted(store)
+    for _ in range(ALONE_AFTER_DEATHS):
+        die_with(store, message)
+    for deaths in range(ALONE_AFTER_DEATHS, MAX_ATTEMPTS):
+        turn = claimed(worker.turns, message)
+        assert turn.deaths == deaths
+        worker.turns.lose(turn, "killed by SIGKILL")
+        assert store.row("turn", message.event_id).last_error == "killed by SIGKILL"
+
+    assert worker.turns.claim(message.event_id) is None
 
     assert store.row("turn", message.event_id).state == "dead"
     last = store.stream.events_after(message.session_id, 0, 100)[-1]
     assert last["type"] == "assistant.error"
     assert last["metadata"]["reason"]
+
+
+def test_a_suspect_has_a_process_of_its_own_so_its_workers_death_is_not_its_doing(store: StoreRig) -> None:
+    message = accepted(store)
+    for _ in range(ALONE_AFTER_DEATHS + MAX_ATTEMPTS):
+        die_with(store, message)
+
+    assert claimed(store.process().turns, message).deaths == ALONE_AFTER_DEATHS
+
+
+def test_a_turn_that_nobody_ever_ends_is_set_aside_however_its_workers_ended(store: StoreRig, worker: Process) -> None:
+    message = accepted(store)
+    worker.appear()
+    for _ in range(MAX_CLAIMS):
+        worker.turns.survived(claimed(worker.turns, message))
+        eventually(lambda: store.row("turn", message.event_id).state == "queued")
+
+    assert worker.turns.claim(message.event_id) is None
+
+    assert store.row("turn", message.event_id).state == "dead"
+
+
+def test_a_claim_whose_worker_lives_is_given_back_and_no_death(store: StoreRig, worker: Process) -> None:
+    message = accepted(store)
+    worker.appear()
+
+    worker.turns.survived(claimed(worker.turns, message))
+
+    turn = eventually(lambda: worker.turns.claim(message.event_id))
+    assert (turn.attempts, turn.deaths) == (2, 0)
+
+
+def test_a_worker_that_lost_its_turn_and_lives_counts_as_no_death(
+    store: StoreRig, worker: Process, other: Process
+) -> None:
+    message = accepted(store)
+    frozen = claimed(worker.appear().turns, message)
+    store.pass_time(31)
+    new = claimed(other.appear().turns, message)
+    assert new.deaths == 1
+
+    worker.turns.survived(frozen)
+
+    eventually(lambda: store.deaths("turn", message.event_id) == 1)  # the present claim, which is not over
+    other.turns.postpone(new, 0, "the model is away")
+    assert claimed(other.turns, message).deaths == 0
 
 
 def test_attempts_that_ended_in_words_are_no_deaths(store: StoreRig, worker: Process) -> None:

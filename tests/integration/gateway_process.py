@@ -24,7 +24,7 @@ from app.wiring.process import SystemClock
 from tests.builders import an_id
 from tests.conftest import ROOT, eventually
 from tests.fakes import RecordingDoorbell, RecordingNotes, ScriptedModel
-from tests.fakes_parts import Step
+from tests.fakes_parts import Step, always_in_company
 
 SAFE_HEADERS = {
     "X-API-Version": "v1",
@@ -179,6 +179,6 @@ class Answerer:
         """Run the turn of this message."""
         conversation = Conversation(
             self._turns, ScriptedModel(steps or ("Once ", "upon ", "a time.")), self._broadcast, RecordingDoorbell(),
-            SystemClock(), RecordingNotes(), ModelWindow("", 4096, 512), ("", "wm"),
+            SystemClock(), RecordingNotes(), ModelWindow("", 4096, 512), ("", "wm"), always_in_company,
         )  # fmt: skip
         return converse(event_id, conversation)

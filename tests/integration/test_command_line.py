@@ -6,6 +6,7 @@ import pytest
 from sqlalchemy import Engine, text
 
 from app.adapters.sql.outboxes import SqlMemoryOutbox
+from app.adapters.sql.presence import Presence
 from app.cli.__main__ import main
 from tests.builders import a_wal_body, an_id
 from tests.contracts.desk_rig import SqlLettersRig, postgres_work
@@ -41,7 +42,7 @@ def test_an_operator_sees_retries_and_discards_work(operator: Operator, gateway:
             connection.execute(text(f"UPDATE {table} SET state = 'discarded' WHERE state = 'dead'"))
     assert operator.types("work") == (0, "Nothing is owed.\n")
     event_id = gateway.say()["event_id"]
-    outbox = SqlMemoryOutbox(engine, an_id("owner-"), 30, "memory.wal")
+    outbox = SqlMemoryOutbox(engine, Presence(engine, "owner", 30), 30, "memory.wal")
     (owed,) = outbox.claim_due(10)
     outbox.bury(owed, "SomaBrain refused it")
 

@@ -272,13 +272,13 @@ def test_deliveries_whose_commits_lost_their_answers_are_noted_once(
 ) -> None:
     pool, message = through(WORKING), a_message()
     store.inbox.accept(message, None)
-    memories = SqlMemoryOutbox(pool, "lied to", 30, "memory.wal")
+    memories = SqlMemoryOutbox(pool, Presence(pool, "lied to", 30), 30, "memory.wal")
     (item,) = memories.claim_due(10)
     link.cut_at_commit(delivered=delivered)
 
     assert memories.synced([(item, a_receipt())]) == [message.event_id]
 
-    records = SqlMessageOutbox(pool, "lied to", 30)
+    records = SqlMessageOutbox(pool, Presence(pool, "lied to", 30), 30)
     (record,) = records.claim_due(10)
     link.cut_at_commit(delivered=delivered)
     records.sent([(record, Sent(0, 7))])
@@ -291,7 +291,8 @@ def test_claimed_deliveries_whose_commit_lost_its_answer_are_worked_on(
 ) -> None:
     message = a_message()
     store.inbox.accept(message, None)
-    memories = SqlMemoryOutbox(through(WORKING), "lied to", 30, "memory.wal")
+    pool = through(WORKING)
+    memories = SqlMemoryOutbox(pool, Presence(pool, "lied to", 30), 30, "memory.wal")
     link.cut_at_commit(delivered=False)
     assert memories.claim_due(10) == []
     link.cut_at_commit()

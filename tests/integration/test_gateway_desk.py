@@ -9,6 +9,7 @@ import pytest
 from sqlalchemy import Engine, text
 
 from app.adapters.sql.outboxes import SqlMemoryOutbox
+from app.adapters.sql.presence import Presence
 from app.domain.wal import Poison
 from tests.builders import a_wal_body, an_id, wal_bytes
 from tests.contracts.desk_rig import postgres_work
@@ -293,7 +294,7 @@ def test_discarding_a_group_is_audited_and_kept(gateway: Gateway, letters: Lette
 def outbox(engine: Engine) -> SqlMemoryOutbox:
     """A delivery worker's hands; what earlier tests left owed is set aside."""
     postgres_work(engine).store.close()
-    return SqlMemoryOutbox(engine, an_id("owner-"), 30, "memory.wal")
+    return SqlMemoryOutbox(engine, Presence(engine, "owner", 30), 30, "memory.wal")
 
 
 @pytest.fixture

@@ -16,7 +16,7 @@ from tests.builders import a_message, an_id
 from tests.conftest import eventually
 from tests.contracts.store_rig import PostgresRig, Process
 from tests.fakes import RecordingBroadcast, RecordingDoorbell, RecordingNotes, ScriptedModel
-from tests.fakes_parts import Step
+from tests.fakes_parts import Step, always_in_company
 from tests.integration.gateway_process import Gateway
 
 THREADS = 8
@@ -38,7 +38,7 @@ class Worker:
     def answer(self, event_id: str, *steps: Step) -> str:
         conversation = Conversation(
             self.process.turns, ScriptedModel(steps or ("Yes.",)), RecordingBroadcast(), RecordingDoorbell(),
-            SystemClock(), RecordingNotes(), ModelWindow("", 4096, 512), None,
+            SystemClock(), RecordingNotes(), ModelWindow("", 4096, 512), None, always_in_company,
         )  # fmt: skip
         return converse(event_id, conversation)
 

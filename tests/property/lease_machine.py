@@ -173,6 +173,22 @@ class LeaseMachine(RuleBasedStateMachine):
             self.model.give_back([hand], pause)
 
     @rule(which=_any)
+    def the_turns_own_process_dies(self, which: int) -> None:
+        if found := self._hand("turn", which):
+            hand, worker = found
+            turn: Any = hand.thing
+            worker.turns.lose(turn, "killed")
+            self.model.lose(hand)
+
+    @rule(which=_any)
+    def a_worker_lives_and_lost_its_turn(self, which: int) -> None:
+        if found := self._hand("turn", which):
+            hand, worker = found
+            turn: Any = hand.thing
+            worker.turns.survived(turn)
+            self.model.survive([hand])
+
+    @rule(which=_any)
     def keep_partial_text(self, which: int) -> None:
         if found := self._hand("turn", which):
             hand, worker = found

@@ -2,7 +2,6 @@
 no SQL. Both the real adapters and the fakes have to agree with it after every step.
 """
 
-from collections.abc import Iterable
 from dataclasses import dataclass, field
 
 MAX_DEATHS = 5
@@ -97,16 +96,37 @@ class LeaseModel:
         row = self.rows[hand.kind, hand.key]
         return row.state == HELD[hand.kind] and (row.owner, row.attempts) == (hand.owner, hand.attempts)
 
-    def settle(self, hands: Iterable[Hand], state: str) -> list[str]:
-        return [self._end(self.rows[hand.kind, hand.key], state).key for hand in hands if self.holds(hand)]
+    def settle(self, hands: list[Hand], state: str) -> list[str]:
+        return [row.key for row in self._end_held(hands, state)]
 
-    def give_back(self, hands: Iterable[Hand], pause: float | None = None, outage: bool = False) -> None:
+    def give_back(self, hands: list[Hand], pause: float | None = None, outage: bool = False) -> None:
+        for row in self._end_held(hands, FIRST[hands[0].kind]):
+            if pause is not None:
+                row.run_at, row.outage = self.now + pause, outage
+                row.failures += 1
+
+    def _end_held(self, hands: list[Hand], state: str) -> list[ModelRow]:
+        """What is still held ends; an owner that brings the rest of a delivery lives, so that rest is no death."""
+        rows = [self._end(self.rows[hand.kind, hand.key], state) for hand in hands if self.holds(hand)]
+        ended = {row.key for row in rows}
+        self.survive([hand for hand in hands if hand.kind != "turn" and hand.key not in ended])
+        return rows
+
+    def survive(self, hands: list[Hand]) -> None:
+        """Their owner lives and lost them: what is still its own is given back, the rest is no death."""
         for hand in hands:
+            row = self.rows[hand.kind, hand.key]
             if self.holds(hand):
-                row = self._end(self.rows[hand.kind, hand.key], FIRST[hand.kind])
-                if pause is not None:
-                    row.run_at, row.outage = self.now + pause, outage
-                    row.failures += 1
+                self._end(row, FIRST[hand.kind])
+            elif row.is_owed and row.attempts > hand.attempts:
+                row.deaths = max(row.deaths - 1, 1 if row.owner else 0)
+
+    def lose(self, hand: Hand) -> None:
+        """The process that it had for itself died."""
+        if self.holds(hand):
+            row = self._end(self.rows[hand.kind, hand.key], FIRST[hand.kind])
+            row.deaths += 1
+            row.run_at = self.now
 
     def _end(self, row: ModelRow, state: str) -> ModelRow:
         row.state, row.owner, row.until = state, "", 0.0
@@ -135,4 +155,6 @@ class LeaseModel:
             if row.owner and row.until > self.now and row.owner not in self.alive:
                 row.until = self.now
                 freed[row.kind] += 1
+                if row.kind == "turn" and row.deaths > ALONE_AFTER:  # it ran elsewhere: not its doing
+                    row.deaths -= 1
         return freed

@@ -1,16 +1,18 @@
 """The two stores that the lease machine drives, with processes whose heartbeat beats only when it is told to."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
 from sqlalchemy import Connection, Engine, text
 
-from app.adapters.sql.leases import TURNS, Leases
+from app.adapters.sql.leases import Leases
 from app.adapters.sql.outboxes import SqlMemoryOutbox, SqlMessageOutbox
 from app.adapters.sql.turns import SqlTurns
+from app.adapters.sql.work_kinds import TURNS, WorkKind
+from app.domain.leases import Lease
 from tests.builders import an_id
 from tests.contracts.store_rig import TOPIC, MemoryRig, PostgresRig, Process, StoreRig
 from tests.property.lease_model import LEASE
@@ -95,6 +97,11 @@ class _Lock:
     def working_on(self, _key: str) -> Iterator[None]:
         yield
 
+    def survived(self, kind: WorkKind, leases: Iterable[Lease]) -> None:
+        """At once, where a heartbeat would say it within a second."""
+        with self._engine.begin() as connection:
+            Leases(kind, self.owner, LEASE).excuse(connection, list(leases))
+
 
 _TABLES = {"turn": "turns", "memory": "memory_write_outbox", "record": "message_outbox"}
 
@@ -114,8 +121,8 @@ class PostgresStage(Stage):
         return Process(
             lock.owner,
             SqlTurns(self._engine, presence, LEASE),
-            SqlMemoryOutbox(self._engine, lock.owner, LEASE, TOPIC),
-            SqlMessageOutbox(self._engine, lock.owner, LEASE),
+            SqlMemoryOutbox(self._engine, presence, LEASE, TOPIC),
+            SqlMessageOutbox(self._engine, presence, LEASE),
             lock,
         )
 

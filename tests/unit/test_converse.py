@@ -1,15 +1,18 @@
 """One turn, from the claim to its end: answered once, or ended with a sentence, whatever the model does."""
 
+from collections.abc import Callable
+
 import pytest
 
 from app.domain.conversation import Turn, Usage
-from app.domain.errors import ModelRefused, ModelUnavailable, StoreUnavailable
+from app.domain.errors import ModelRefused, ModelUnavailable, ProcessDied, StoreUnavailable
 from app.domain.events import EventType
+from app.domain.leases import ALONE_AFTER_DEATHS, MAX_ATTEMPTS
 from app.routing import TaskName
 from app.services.converse import MAX_MODEL_FAILURES, Conversation, Meter, ModelWindow, converse
 from tests.builders import a_message
 from tests.fakes import BreaksOff, InMemoryStore, RecordingBroadcast, RecordingDoorbell, RecordingNotes, ScriptedModel
-from tests.fakes_parts import Ring, Step
+from tests.fakes_parts import Ring, Step, always_in_company
 from tests.fakes_store import InMemoryTurns
 
 AWAY = ModelUnavailable("The model's endpoint could not be reached.")
@@ -27,8 +30,15 @@ class Stage:
         self.model = ScriptedModel(*(scripts or (["hi"],)))
         self.broadcast, self.doorbell, self.notes = RecordingBroadcast(), RecordingDoorbell(), RecordingNotes()
         self.memories = memories
+        self.alone: Callable[[Turn], str] = always_in_company
         self.first_pieces: list[float] = []
         self.spent: list[Usage] = []
+
+    def kill_workers(self, number: int) -> None:
+        """So many workers die with the message."""
+        for each in range(number):
+            self.store.turns(self.store.presence(f"victim {each}")).claim(self.message.event_id)
+            self.store.end_leases_of_the_dead()
 
     def run(self, event_id: str = "", turns: InMemoryTurns | None = None) -> str:
         window = ModelWindow("be kind", 4096, 512)
@@ -41,6 +51,7 @@ class Stage:
             self.notes,
             window,
             self.memories,
+            self.alone,
             meter=Meter(self.first_pieces.append, self.spent.append),
         )
         return converse(event_id or self.message.event_id, conversation)
@@ -198,6 +209,62 @@ def test_a_refusal_ends_the_turn_at_once() -> None:
 
     assert stage.last["metadata"] == {"reason": "The model's endpoint refused the key; check LLM_API_KEY."}
     assert stage.notes.last["model"] == "degraded"
+
+
+def test_a_message_with_which_two_workers_died_is_answered_in_a_process_of_its_own() -> None:
+    stage = Stage([])
+    stage.kill_workers(ALONE_AFTER_DEATHS)
+    given: list[Turn] = []
+
+    def elsewhere(turn: Turn) -> str:
+        given.append(turn)
+        return "done"
+
+    stage.alone = elsewhere
+
+    assert stage.run() == "done"
+
+    assert [(turn.event_id, turn.deaths) for turn in given] == [(stage.message.event_id, ALONE_AFTER_DEATHS)]
+    assert not stage.model.asked
+
+
+def test_one_death_is_no_reason_to_keep_a_message_apart() -> None:
+    stage = Stage()
+    stage.kill_workers(ALONE_AFTER_DEATHS - 1)
+
+    assert stage.run() == "done"
+
+
+def test_a_message_that_kills_its_own_process_again_and_again_is_set_aside() -> None:
+    stage = Stage([])
+    stage.kill_workers(ALONE_AFTER_DEATHS)
+
+    def dies(_turn: Turn) -> str:
+        raise ProcessDied("it ended by SIGSEGV")
+
+    stage.alone = dies
+
+    assert [stage.run() for _ in range(4)] == ["died", "died", "died", "nothing to do"]
+
+    assert stage.state == "dead"
+    assert Ring(TaskName.RESPOND, (stage.message.event_id,)) in stage.doorbell.rings
+    assert stage.last["type"] == "assistant.error"
+
+
+def test_an_outage_of_postgres_is_no_death() -> None:
+    stage = Stage([])
+
+    def gone() -> None:
+        stage.store.down = True
+
+    for _ in range(MAX_ATTEMPTS + 1):
+        stage.model = ScriptedModel(["Once", gone])
+        with pytest.raises(StoreUnavailable):
+            stage.run()
+        stage.store.down = False
+
+    stage.model = ScriptedModel(["Once again"])
+    assert stage.run() == "done"
 
 
 def test_somebody_elses_turn_is_left_alone() -> None:

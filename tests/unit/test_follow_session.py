@@ -23,7 +23,7 @@ from tests.fakes import (
     RecordingNotes,
     ScriptedModel,
 )
-from tests.fakes_parts import BreaksOff, Step
+from tests.fakes_parts import BreaksOff, Step, always_in_company
 from tests.unit.session_history import Reader
 
 Item = dict[str, Any]
@@ -47,7 +47,7 @@ class Stage:
         presence = self.store.presence("worker")
         conversation = Conversation(
             self.store.turns(presence), ScriptedModel(steps or PIECES), self.feed, RecordingDoorbell(), self.clock,
-            RecordingNotes(), ModelWindow("", 4096, 512), ("", "wm"),
+            RecordingNotes(), ModelWindow("", 4096, 512), ("", "wm"), always_in_company,
         )  # fmt: skip
         return converse(self.message.event_id, conversation)
 

@@ -1,78 +1,19 @@
-"""The one leasing mechanism: claim, renew, settle, postpone, release, bury, wake. Every kind of owed row uses it.
+"""The one leasing mechanism: claim, renew, settle, postpone, release, lose, excuse. Every kind of owed row uses it.
 
 A claim is one `UPDATE ... RETURNING` that checks state, lease, due time and order and counts the attempt, on the
 database's clock. Whatever ends a claim is fenced by (owner, attempts): what a zombie brings changes no row.
-`attempts` counts claims and only grows; `excused` counts claims that ended in words, so that
-`attempts - excused` is how often a worker died with the row in its hands.
+`attempts` counts claims and only grows; `excused` counts claims that ended in words or whose owner lived to say that
+it lost them, so that `attempts - excused` is how often a worker died with the row in its hands.
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 from sqlalchemy import Connection, RowMapping, text
 
+from app.adapters.sql.work_kinds import KINDS, WorkKind
 from app.domain.leases import ALONE_AFTER_DEATHS, ORPHAN_SECONDS, Lease
 from app.telemetry.metrics import WORK_DEAD, WORK_FENCED
-
-
-@dataclass(frozen=True, slots=True)
-class WorkKind:
-    """How one table stores its work; every name comes from this code base, never from a request."""
-
-    name: str
-    table: str
-    key: str
-    owed: tuple[str, ...]
-    claimed: str
-    waiting: str
-    order: str
-    guard: str = "true"
-    on_claim: str = ""
-
-    @property
-    def owed_sql(self) -> str:
-        """The owed states as a literal list, so that the partial index on them is used."""
-        return ", ".join(f"'{state}'" for state in self.owed)
-
-    @property
-    def key_type(self) -> str:
-        """The key's type in the table."""
-        return "bigint" if self.key == "id" else "text"
-
-
-TURNS = WorkKind(
-    name="turn",
-    table="turns",
-    key="event_id",
-    owed=("queued", "running"),
-    claimed="running",
-    waiting="queued",
-    order="w.run_at, w.created_at",
-    guard="""NOT EXISTS (SELECT 1 FROM turns earlier WHERE earlier.session_id = w.session_id
-                AND earlier.seq < w.seq AND earlier.state IN ('queued', 'running'))
-             AND NOT EXISTS (SELECT 1 FROM sessions s WHERE s.session_id = w.session_id AND s.paused)""",
-    on_claim=", partial_text = ''",
-)
-MEMORIES = WorkKind(
-    name="memory",
-    table="memory_write_outbox",
-    key="event_id",
-    owed=("pending",),
-    claimed="pending",
-    waiting="pending",
-    order="w.run_at, w.created_at",
-)
-RECORDS = WorkKind(
-    name="record",
-    table="message_outbox",
-    key="id",
-    owed=("pending",),
-    claimed="pending",
-    waiting="pending",
-    order="w.run_at, w.id",
-)
-KINDS = (TURNS, MEMORIES, RECORDS)
 
 
 class Leases:
@@ -84,25 +25,25 @@ class Leases:
         self._seconds = lease_seconds
 
     def claim(self, connection: Connection, limit: int, key: str | None = None) -> Sequence[RowMapping]:
-        """Up to `limit` due rows (or the one with `key`), now leased to this owner; whole rows are returned.
-
-        A suspect, with which workers died before, comes alone.
+        """Up to `limit` due rows (or the one with `key`), now leased to this owner; whole rows are returned, each with
+        the `deaths` before this claim. A suspect, with which workers died before, comes alone.
         """
         kind = self._kind
         statement = f"""
             WITH due AS MATERIALIZED (
-                SELECT w.{kind.key}, w.attempts - w.excused >= {ALONE_AFTER_DEATHS} AS suspect FROM {kind.table} w
+                SELECT w.{kind.key}, w.attempts - w.excused AS deaths FROM {kind.table} w
                 WHERE w.state IN ({kind.owed_sql}) AND w.run_at <= now()
                   AND (w.lease_until IS NULL OR w.lease_until <= now())
                   AND {f"w.{kind.key} = :key" if key is not None else "true"} AND {kind.guard}
                 ORDER BY {kind.order} LIMIT :limit FOR UPDATE OF w SKIP LOCKED),
             taken AS (
-                (SELECT {kind.key} FROM due WHERE suspect LIMIT 1)
-                UNION ALL SELECT {kind.key} FROM due WHERE NOT EXISTS (SELECT 1 FROM due WHERE suspect))
+                (SELECT * FROM due WHERE deaths >= {ALONE_AFTER_DEATHS} LIMIT 1)
+                UNION ALL
+                SELECT * FROM due WHERE NOT EXISTS (SELECT 1 FROM due WHERE deaths >= {ALONE_AFTER_DEATHS}))
             UPDATE {kind.table} w SET state = '{kind.claimed}', attempts = w.attempts + 1, lease_owner = :owner,
                    lease_until = now() + make_interval(secs => :seconds) {kind.on_claim}
             FROM taken WHERE w.{kind.key} = taken.{kind.key}
-            RETURNING w.*"""  # noqa: S608
+            RETURNING w.*, taken.deaths"""  # noqa: S608
         parameters = {"owner": self._owner, "seconds": self._seconds, "limit": limit, "key": key}
         return connection.execute(text(statement), parameters).mappings().all()
 
@@ -140,6 +81,34 @@ class Leases:
         """Give rows back untouched: they are due now."""
         return self._end(connection, leases, f"state = '{self._kind.waiting}', excused = w.excused + 1", {})
 
+    def lose(self, connection: Connection, leases: Sequence[Lease], reason: str) -> set[str]:
+        """Give rows back whose process ended over them: they are due now, and it counts as a death."""
+        changes = f"state = '{self._kind.waiting}', run_at = now(), last_error = :reason"
+        return self._end(connection, leases, changes, {"reason": reason})
+
+    def excuse(self, connection: Connection, leases: Sequence[Lease]) -> None:
+        """Count these claims as no deaths, for their owner lives: what is still ours is given back, what somebody has
+        taken over stays theirs. Saying it twice can only give a row another life.
+        """
+        left = list(leases)
+        while left:
+            one_for_each_row = {lease.key: lease for lease in left}
+            self._excuse(connection, list(one_for_each_row.values()))
+            left = [lease for lease in left if one_for_each_row[lease.key] is not lease]
+
+    def _excuse(self, connection: Connection, leases: Sequence[Lease]) -> None:
+        kind = self._kind
+        statement = f"""
+            UPDATE {kind.table} w
+            SET excused = LEAST(w.excused + 1, w.attempts - CASE WHEN w.attempts > held.attempts
+                                                                  AND w.lease_owner IS NOT NULL THEN 1 ELSE 0 END),
+                state = CASE WHEN w.attempts = held.attempts THEN '{kind.waiting}' ELSE w.state END,
+                lease_owner = CASE WHEN w.attempts = held.attempts THEN NULL ELSE w.lease_owner END,
+                lease_until = CASE WHEN w.attempts = held.attempts THEN NULL ELSE w.lease_until END
+            {self._held_rows("w")} AND w.state IN ({kind.owed_sql})
+              AND (w.attempts > held.attempts OR w.lease_owner = held.owner AND w.attempts = held.attempts)"""  # noqa: S608
+        connection.execute(text(statement), _columns(leases))
+
     def _end(
         self, connection: Connection, leases: Sequence[Lease], changes: str, parameters: Mapping[str, Any]
     ) -> set[str]:
@@ -148,14 +117,19 @@ class Leases:
         kind = self._kind
         statement = f"""
             UPDATE {kind.table} w SET lease_owner = NULL, lease_until = NULL, {changes}
-            FROM unnest(CAST(:keys AS text[]), CAST(:owners AS text[]), CAST(:attempts AS integer[]))
-                 AS held (key, owner, attempts)
-            WHERE w.{kind.key}::text = held.key AND w.{kind.key} = CAST(held.key AS {kind.key_type})
+            {self._held_rows("w")}
               AND w.state = '{kind.claimed}' AND w.lease_owner = held.owner AND w.attempts = held.attempts
             RETURNING w.{kind.key}::text"""  # noqa: S608
         ours = set(connection.execute(text(statement), {**_columns(leases), **parameters}).scalars())
         WORK_FENCED.labels(kind.name).inc(len(leases) - len(ours))
         return ours
+
+    def _held_rows(self, row: str) -> str:
+        """The rows of `:keys`, each beside the (owner, attempts) of the claim in question; see `_columns`."""
+        return f"""
+            FROM unnest(CAST(:keys AS text[]), CAST(:owners AS text[]), CAST(:attempts AS integer[]))
+                 AS held (key, owner, attempts)
+            WHERE {row}.{self._kind.key} = CAST(held.key AS {self._kind.key_type})"""
 
     def held(self, connection: Connection, leases: Sequence[Lease]) -> set[str]:
         """The keys that these claims hold; waits for a claim whose transaction is still under way."""
@@ -201,9 +175,12 @@ _HOLDERS = " UNION ".join(
     f"SELECT lease_owner FROM {kind.table} WHERE lease_owner IS NOT NULL AND lease_until > now()"  # noqa: S608
     for kind in KINDS
 )
+_RETURN_SECONDS = 3
+"""A server that has just started knows nobody's lock: so long its clients have to come back."""
 _GONE = f"""
     SELECT lease_owner FROM ({_HOLDERS}) held
-    WHERE pg_try_advisory_xact_lock(hashtextextended(lease_owner, 0))"""  # noqa: S608
+    WHERE CASE WHEN pg_postmaster_start_time() < now() - interval '{_RETURN_SECONDS} seconds'
+               THEN pg_try_advisory_xact_lock(hashtextextended(lease_owner, 0)) ELSE false END"""  # noqa: S608
 
 
 def end_leases_of_the_dead(connection: Connection) -> dict[str, int]:
@@ -214,14 +191,14 @@ def end_leases_of_the_dead(connection: Connection) -> dict[str, int]:
 
 def _end_leases(connection: Connection, kind: WorkKind, owners: list[str]) -> int:
     statement = f"""
-        UPDATE {kind.table} SET lease_until = now()
+        UPDATE {kind.table} SET lease_until = now() {kind.on_owner_gone}
         WHERE lease_owner = ANY(:owners) AND lease_until > now()"""  # noqa: S608
     return connection.execute(text(statement), {"owners": owners}).rowcount
 
 
 def is_worn_out(row: RowMapping, max_deaths: int) -> bool:
-    """Whether so many workers died with this row that it must not be tried again (the present claim counts)."""
-    return bool(row["attempts"] - row["excused"] > max_deaths)
+    """Whether so many workers died with this claimed row that it must not be tried again."""
+    return bool(row["deaths"] >= max_deaths)
 
 
 def hurry(connection: Connection, kind: WorkKind, key: str) -> bool:

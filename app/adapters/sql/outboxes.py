@@ -7,9 +7,11 @@ from typing import Any
 from sqlalchemy import Connection, Engine, RowMapping, text
 
 from app.adapters.sql.engine import resolved, transaction
-from app.adapters.sql.leases import MEMORIES, RECORDS, Leases, WorkKind, is_worn_out
+from app.adapters.sql.leases import Leases, is_worn_out
+from app.adapters.sql.presence import Holder
 from app.adapters.sql.rows import owe_records
-from app.domain.errors import CommitUnheard
+from app.adapters.sql.work_kinds import MEMORIES, RECORDS, WorkKind
+from app.domain.errors import CommitUnheard, StoreUnavailable
 from app.domain.leases import MAX_ATTEMPTS, Lease
 from app.domain.memory import Memory, Place, Remembered, WalRecord, wal_write
 from app.domain.ports import WAKE_LIMIT, OwedMemory, OwedRecord, Sent
@@ -20,10 +22,11 @@ _WORN_OUT = f"a worker died {MAX_ATTEMPTS} times while delivering it"
 class Outbox:
     """What both outboxes share: claims with a lease, and every way a claim can end."""
 
-    def __init__(self, engine: Engine, kind: WorkKind, owner: str, lease_seconds: float) -> None:
+    def __init__(self, engine: Engine, kind: WorkKind, presence: Holder, lease_seconds: float) -> None:
         self._engine = engine
         self._kind = kind
-        self._leases = Leases(kind, owner, lease_seconds)
+        self._presence = presence
+        self._leases = Leases(kind, presence.owner, lease_seconds)
 
     def _claim(self, limit: int) -> list[RowMapping]:
         rows: list[RowMapping] = []
@@ -39,28 +42,37 @@ class Outbox:
 
     def _really_held(self, rows: list[RowMapping]) -> list[RowMapping]:
         leases = [self._leases.lease_of(row) for row in rows]
-        with transaction(self._engine) as connection:
-            held = self._leases.held(connection, leases)
+        try:
+            with transaction(self._engine) as connection:
+                held = self._leases.held(connection, leases)
+        except StoreUnavailable:
+            self._presence.survived(self._kind, leases)
+            raise
         return [row for row, lease in zip(rows, leases, strict=True) if lease.key in held]
 
     def postpone(self, owed: Sequence[Any], seconds: float, reason: str, outage: bool) -> None:
         """Give these back; they are due again after `seconds`, or when the outage ends."""
-        self._ending(lambda connection: self._leases.postpone(connection, _leases(owed), seconds, reason, outage))
+        self._end(owed, lambda connection, leases: self._leases.postpone(connection, leases, seconds, reason, outage))
 
     def release(self, owed: Sequence[Any]) -> None:
         """Give these back, due now."""
-        self._ending(lambda connection: self._leases.release(connection, _leases(owed)))
+        self._end(owed, self._leases.release)
 
     def bury(self, owed: Any, reason: str) -> None:
         """This one is wrong and will be wrong again; a person can see why."""
-        self._ending(lambda connection: self._leases.settle(connection, [owed.lease], "dead", reason))
+        self._end([owed], lambda connection, leases: self._leases.settle(connection, leases, "dead", reason))
 
-    def _ending(self, statement: Callable[[Connection], object]) -> None:
-        resolved(lambda _: self._run(statement))
+    def survived(self, owed: Sequence[Any]) -> None:
+        """These claims could not be ended and their worker lives; the heartbeat says so."""
+        self._presence.survived(self._kind, _leases(owed))
 
-    def _run(self, statement: Callable[[Connection], object]) -> None:
+    def _end(self, owed: Sequence[Any], statement: Callable[[Connection, list[Lease]], set[str]]) -> None:
+        ours = resolved(lambda _: self._run(lambda connection: statement(connection, _leases(owed))))
+        self._presence.survived(self._kind, [item.lease for item in owed if item.lease.key not in ours])
+
+    def _run(self, statement: Callable[[Connection], set[str]]) -> set[str]:
         with transaction(self._engine) as connection:
-            statement(connection)
+            return statement(connection)
 
     def waits_for_peer(self) -> bool:
         """Whether something is held back because the peer was away."""
@@ -86,8 +98,8 @@ def _leases(owed: Sequence[Any]) -> list[Lease]:
 class SqlMemoryOutbox(Outbox):
     """`MemoryOutbox` on Postgres; a synced memory owes its record to `wal_topic` in the same transaction."""
 
-    def __init__(self, engine: Engine, owner: str, lease_seconds: float, wal_topic: str) -> None:
-        super().__init__(engine, MEMORIES, owner, lease_seconds)
+    def __init__(self, engine: Engine, presence: Holder, lease_seconds: float, wal_topic: str) -> None:
+        super().__init__(engine, MEMORIES, presence, lease_seconds)
         self._wal_topic = wal_topic
 
     def claim_due(self, limit: int) -> list[OwedMemory]:
@@ -96,7 +108,9 @@ class SqlMemoryOutbox(Outbox):
 
     def synced(self, remembered: Sequence[tuple[OwedMemory, Remembered]]) -> list[str]:
         """Settle and owe the records, in one transaction."""
-        return resolved(lambda again: self._synced(remembered, again))
+        kept = resolved(lambda again: self._synced(remembered, again))
+        self.survived([owed for owed, _ in remembered if owed.lease.key not in kept])
+        return kept
 
     def _synced(self, remembered: Sequence[tuple[OwedMemory, Remembered]], again: bool) -> list[str]:
         leases = [owed.lease for owed, _ in remembered]
@@ -125,8 +139,8 @@ def _memory(row: RowMapping) -> Memory:
 class SqlMessageOutbox(Outbox):
     """`MessageOutbox` on Postgres; a sent record remembers where Kafka put it, which is how lag is measured."""
 
-    def __init__(self, engine: Engine, owner: str, lease_seconds: float) -> None:
-        super().__init__(engine, RECORDS, owner, lease_seconds)
+    def __init__(self, engine: Engine, presence: Holder, lease_seconds: float) -> None:
+        super().__init__(engine, RECORDS, presence, lease_seconds)
 
     def claim_due(self, limit: int) -> list[OwedRecord]:
         """Due records, oldest first."""
@@ -134,9 +148,9 @@ class SqlMessageOutbox(Outbox):
 
     def sent(self, acknowledged: Sequence[tuple[OwedRecord, Sent]]) -> None:
         """Settle what Kafka acknowledged and note where it lies."""
-        self._ending(lambda connection: self._sent(connection, acknowledged))
+        self._end([owed for owed, _ in acknowledged], lambda connection, _: self._sent(connection, acknowledged))
 
-    def _sent(self, connection: Connection, acknowledged: Sequence[tuple[OwedRecord, Sent]]) -> None:
+    def _sent(self, connection: Connection, acknowledged: Sequence[tuple[OwedRecord, Sent]]) -> set[str]:
         ours = self._leases.settle(connection, [owed.lease for owed, _ in acknowledged], "sent")
         places = [(int(owed.lease.key), place) for owed, place in acknowledged if owed.lease.key in ours]
         connection.execute(
@@ -147,6 +161,7 @@ class SqlMessageOutbox(Outbox):
                 "offsets": [place.offset for _, place in places],
             },
         )
+        return ours
 
 
 _NOTE_PLACES = text("""

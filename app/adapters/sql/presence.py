@@ -1,7 +1,8 @@
 """This process is alive: an advisory lock that nobody else can hold, and leases renewed while work goes on.
 
 The sweep asks for the locks of owners that hold leases; a lock it can have belongs to a process that is gone
-(`leases.end_leases_of_the_dead`). A frozen process keeps its lock and loses when its leases run out.
+(`leases.end_leases_of_the_dead`). A frozen process keeps its lock and loses when its leases run out. A process that
+lost a claim and lives (it was frozen, its line broke, Postgres went away) says so: that claim is no death.
 """
 
 import logging
@@ -9,15 +10,18 @@ import os
 import secrets
 import socket
 import threading
-from collections import Counter
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Iterator
+from contextlib import AbstractContextManager, contextmanager
+from typing import Protocol
 
 from sqlalchemy import Connection, Engine, text
 
 from app.adapters.sql.engine import translating
-from app.adapters.sql.leases import TURNS, Leases
+from app.adapters.sql.leases import Leases
+from app.adapters.sql.work_kinds import TURNS, WorkKind
 from app.domain.errors import StoreUnavailable
+from app.domain.leases import Lease
 
 _BEAT_SECONDS = 1.0
 _LOCK = text("SELECT pg_try_advisory_lock(hashtextextended(:owner, 0))")
@@ -28,6 +32,18 @@ _SEEN = text("""
 _log = logging.getLogger(__name__)
 
 
+class Holder(Protocol):
+    """Whoever holds leases, as the tables of owed work see it."""
+
+    owner: str
+
+    def working_on(self, key: str, /) -> AbstractContextManager[None]:
+        """While the block runs, the lease of this turn is renewed."""
+
+    def survived(self, kind: WorkKind, leases: Iterable[Lease], /) -> None:
+        """These claims are lost or could not be ended, and their owner lives."""
+
+
 class Presence:
     """One per process. `owner` names it in every lease; `start` begins the heartbeat in a daemon thread."""
 
@@ -35,7 +51,8 @@ class Presence:
         self.owner = f"{name}@{socket.gethostname()}:{os.getpid()}:{secrets.token_hex(4)}"
         self._engine = engine
         self._name = name
-        self._leases = Leases(TURNS, self.owner, lease_seconds)
+        self._seconds = lease_seconds
+        self._survived: defaultdict[WorkKind, set[Lease]] = defaultdict(set)
         self._working: Counter[str] = Counter()
         self._lock = threading.Lock()
         self._stopped = threading.Event()
@@ -63,6 +80,11 @@ class Presence:
                 self._working[key] -= 1
                 self._working += Counter()
 
+    def survived(self, kind: WorkKind, leases: Iterable[Lease]) -> None:
+        """These claims are lost or could not be ended, and we live; said to Postgres as soon as it listens."""
+        with self._lock:
+            self._survived[kind].update(leases)
+
     def _held(self) -> list[str]:
         with self._lock:
             return list(self._working)
@@ -89,5 +111,17 @@ class Presence:
             # While a line that went dead still holds our lock at the server, that one speaks for us: beating matters.
             locked = locked or bool(connection.execute(_LOCK, {"owner": self.owner}).scalar_one())
             connection.execute(_SEEN, {"owner": self.owner, "name": self._name})
-            self._leases.renew(connection, self._held())
+            self._leases(TURNS).renew(connection, self._held())
+            self._excuse_what_survived(connection)
             self._stopped.wait(_BEAT_SECONDS)
+
+    def _excuse_what_survived(self, connection: Connection) -> None:
+        for kind, leases in list(self._survived.items()):
+            told = set(leases)
+            if told:
+                self._leases(kind).excuse(connection, list(told))
+            with self._lock:
+                leases.difference_update(told)
+
+    def _leases(self, kind: WorkKind) -> Leases:
+        return Leases(kind, self.owner, self._seconds)

@@ -6,13 +6,14 @@ from typing import Any
 from sqlalchemy import Connection, Engine, text
 
 from app.adapters.sql.engine import resolved, transaction
-from app.adapters.sql.leases import TURNS, Leases, is_worn_out
-from app.adapters.sql.presence import Presence
+from app.adapters.sql.leases import Leases, is_worn_out
+from app.adapters.sql.presence import Holder
 from app.adapters.sql.rows import append_next, find_event, owe_memory
+from app.adapters.sql.work_kinds import TURNS
 from app.domain.conversation import Turn, Utterance
-from app.domain.errors import CommitUnheard, LeaseLost
+from app.domain.errors import CommitUnheard, LeaseLost, StoreUnavailable
 from app.domain.events import EventType, NewEvent, SessionEvent
-from app.domain.leases import MAX_ATTEMPTS, Lease
+from app.domain.leases import MAX_ATTEMPTS, MAX_CLAIMS, Lease
 from app.domain.memory import Place, memory_of
 
 _HISTORY = text("""
@@ -40,7 +41,7 @@ DUE = text(f"""
 class SqlTurns:
     """`Turns` on Postgres."""
 
-    def __init__(self, engine: Engine, presence: Presence, lease_seconds: float) -> None:
+    def __init__(self, engine: Engine, presence: Holder, lease_seconds: float) -> None:
         self._engine = engine
         self._presence = presence
         self._leases = Leases(TURNS, presence.owner, lease_seconds)
@@ -58,7 +59,7 @@ class SqlTurns:
                 if not rows:
                     return None
                 turn = _turn(rows[0])
-                if not is_worn_out(rows[0], MAX_ATTEMPTS):
+                if not is_worn_out(rows[0], MAX_ATTEMPTS) and turn.attempts <= MAX_CLAIMS:
                     return turn
                 self._end(connection, turn, _worn_out(turn), "dead")
                 return None
@@ -66,8 +67,12 @@ class SqlTurns:
             return turn if turn is not None and self._is_held(turn) else None
 
     def _is_held(self, turn: Turn) -> bool:
-        with transaction(self._engine) as connection:
-            return bool(self._leases.held(connection, [_lease(turn)]))
+        try:
+            with transaction(self._engine) as connection:
+                return bool(self._leases.held(connection, [_lease(turn)]))
+        except StoreUnavailable:
+            self.survived(turn)
+            raise
 
     def history(self, turn: Turn, limit: int) -> list[Utterance]:
         """The last `limit` lines up to and including this turn's message, oldest first."""
@@ -135,6 +140,18 @@ class SqlTurns:
         with transaction(self._engine) as connection:
             self._leases.postpone(connection, [_lease(turn)], seconds, reason, outage=False)
 
+    def lose(self, turn: Turn, reason: str) -> None:
+        """Give back a turn whose own process ended over it: that is a death."""
+        resolved(lambda _: self._lose(turn, reason))
+
+    def _lose(self, turn: Turn, reason: str) -> None:
+        with transaction(self._engine) as connection:
+            self._leases.lose(connection, [_lease(turn)], reason)
+
+    def survived(self, turn: Turn) -> None:
+        """This claim was lost and its worker lives; the heartbeat says so."""
+        self._presence.survived(TURNS, [_lease(turn)])
+
     def next_due(self, session_id: str) -> str | None:
         """The session's next queued turn."""
         with transaction(self._engine) as connection:
@@ -163,6 +180,7 @@ def _turn(row: Any) -> Turn:
         attempts=row["attempts"],
         lease_owner=row["lease_owner"],
         failures=row["failures"],
+        deaths=row["deaths"],
         traceparent=row["traceparent"],
     )
 
@@ -172,5 +190,6 @@ def _lease(turn: Turn) -> Lease:
 
 
 def _worn_out(turn: Turn) -> NewEvent:
-    reason = f"This message stopped its worker {MAX_ATTEMPTS} times and was set aside. Send it again."
+    times = MAX_ATTEMPTS if turn.attempts <= MAX_CLAIMS else MAX_CLAIMS
+    reason = f"This message stopped its worker {times} times and was set aside. Send it again."
     return NewEvent(f"{turn.event_id}:final", EventType.ERROR, "assistant", "", {"reason": reason})

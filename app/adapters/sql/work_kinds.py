@@ -1,0 +1,67 @@
+"""Every kind of owed row: how its table stores what `leases` needs. A new kind of work is one more entry here."""
+
+from dataclasses import dataclass
+
+from app.domain.leases import ALONE_AFTER_DEATHS
+
+
+@dataclass(frozen=True, slots=True)
+class WorkKind:
+    """How one table stores its work; every name comes from this code base, never from a request."""
+
+    name: str
+    table: str
+    key: str
+    owed: tuple[str, ...]
+    claimed: str
+    waiting: str
+    order: str
+    guard: str = "true"
+    on_claim: str = ""
+    on_owner_gone: str = ""
+
+    @property
+    def owed_sql(self) -> str:
+        """The owed states as a literal list, so that the partial index on them is used."""
+        return ", ".join(f"'{state}'" for state in self.owed)
+
+    @property
+    def key_type(self) -> str:
+        """The key's type in the table."""
+        return "bigint" if self.key == "id" else "text"
+
+
+TURNS = WorkKind(
+    name="turn",
+    table="turns",
+    key="event_id",
+    owed=("queued", "running"),
+    claimed="running",
+    waiting="queued",
+    order="w.run_at, w.created_at",
+    guard="""NOT EXISTS (SELECT 1 FROM turns earlier WHERE earlier.session_id = w.session_id
+                AND earlier.seq < w.seq AND earlier.state IN ('queued', 'running'))
+             AND NOT EXISTS (SELECT 1 FROM sessions s WHERE s.session_id = w.session_id AND s.paused)""",
+    on_claim=", partial_text = ''",
+    # A suspect has a process of its own, whose death its worker reports: the worker's own death is not its doing.
+    on_owner_gone=f", excused = excused + CASE WHEN attempts - excused > {ALONE_AFTER_DEATHS} THEN 1 ELSE 0 END",
+)
+MEMORIES = WorkKind(
+    name="memory",
+    table="memory_write_outbox",
+    key="event_id",
+    owed=("pending",),
+    claimed="pending",
+    waiting="pending",
+    order="w.run_at, w.created_at",
+)
+RECORDS = WorkKind(
+    name="record",
+    table="message_outbox",
+    key="id",
+    owed=("pending",),
+    claimed="pending",
+    waiting="pending",
+    order="w.run_at, w.id",
+)
+KINDS = (TURNS, MEMORIES, RECORDS)

@@ -1,0 +1,7 @@
+"""Finds that the turn belongs to somebody else."""
+
+import json
+import sys
+
+sys.stdin.readline()
+print(json.dumps({"outcome": "lease lost"}), flush=True)

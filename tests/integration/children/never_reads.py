@@ -1,0 +1,5 @@
+"""Ends before it was given anything."""
+
+import sys
+
+sys.exit(3)
