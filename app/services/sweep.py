@@ -7,7 +7,8 @@ from app.routing import TaskName
 
 _RINGS_AT_ONCE = 64
 _ENOUGH_WAITING = 128
-_RING_EXPIRES = 5.0
+_RING_EXPIRES = 20.0
+"""Longer than `_ENOUGH_WAITING` rings take to be heard: under load a turn that begins again keeps its place in line."""
 
 
 class SweptTurns(Protocol):

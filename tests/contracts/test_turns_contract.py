@@ -197,10 +197,8 @@ def test_a_suspect_has_a_process_of_its_own_so_its_workers_death_is_not_its_doin
 
 def test_a_turn_that_nobody_ever_ends_is_set_aside_however_its_workers_ended(store: StoreRig, worker: Process) -> None:
     message = accepted(store)
-    worker.appear()
     for _ in range(MAX_CLAIMS):
-        worker.turns.survived(claimed(worker.turns, message))
-        eventually(lambda: store.row("turn", message.event_id).state == "queued")
+        worker.turns.postpone(claimed(worker.turns, message), 0, "again")
 
     assert worker.turns.claim(message.event_id) is None
 

@@ -25,14 +25,14 @@ def test_what_the_dead_held_is_free_and_rung_for() -> None:
     assert bell.rings[0].ids == (message.event_id,)
 
 
-def test_a_ring_of_the_sweep_expires() -> None:
+def test_a_ring_of_the_sweep_expires_but_not_before_a_full_line_is_heard() -> None:
     store, bell = InMemoryStore(), RecordingDoorbell()
     message = a_message()
     store.inbox().accept(message, None)
 
     sweep(store, store.turns(store.presence("sweeper")), bell)
 
-    assert bell.rings == [Ring(TaskName.RESPOND, (message.event_id,), 5.0)]
+    assert bell.rings == [Ring(TaskName.RESPOND, (message.event_id,), 20.0)]
 
 
 def test_nothing_due_is_no_ring() -> None:
