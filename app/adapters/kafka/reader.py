@@ -9,6 +9,7 @@ from kafka import ConsumerRebalanceListener, KafkaConsumer, TopicPartition
 from kafka.errors import KafkaError
 from kafka.structs import MemberState, OffsetAndMetadata
 
+from app.adapters.kafka.connection import made_whole
 from app.domain.errors import WalUnavailable
 from app.domain.log import RawRecord, WalBatch, WalPartition, WalPlace
 
@@ -61,7 +62,8 @@ class KafkaWalReader:
 
     def _connected(self) -> KafkaConsumer:
         if self._consumer is None:
-            self._consumer = KafkaConsumer(
+            self._consumer = made_whole(
+                KafkaConsumer,
                 **self._options,
                 group_id=self._group,
                 enable_auto_commit=False,
