@@ -75,7 +75,7 @@ class KafkaWalReader:
                 fetch_max_wait_ms=500,
                 allow_auto_create_topics=False,
             )
-            self._standing = 0
+            self._standing, self._checked_at = 0, time.monotonic()
             self._consumer.subscribe([self._topic], listener=_Assignment(self._forget))
             # Know the partitions before joining: when they become known during a join, kafka-python 3.0.12 joins
             # twice, and can forget the second join's answer for ever (`need_rejoin` turns false under its loop).
