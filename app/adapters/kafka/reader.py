@@ -69,7 +69,7 @@ class KafkaWalReader:
                 enable_auto_commit=False,
                 auto_offset_reset="earliest",
                 session_timeout_ms=6000,
-                heartbeat_interval_ms=1500,
+                heartbeat_interval_ms=500,
                 request_timeout_ms=5000,
                 max_poll_interval_ms=20_000,
                 fetch_max_wait_ms=500,
