@@ -33,10 +33,23 @@ class TaskName(StrEnum):
 
 
 class Topic(StrEnum):
-    """Default Kafka topics (`MEMORY_WAL_TOPIC` renames the first; dead letters append `.dlq`)."""
+    """Default Kafka topics (`MEMORY_WAL_TOPIC` renames the first; `dead_letter_topic` the second)."""
 
     MEMORY_WAL = "memory.wal"
     MEMORY_WAL_DLQ = "memory.wal.dlq"
+
+
+_DEAD_LETTERS = ".dlq"
+
+
+def dead_letter_topic(topic: str) -> str:
+    """Where records of this topic go that cannot be replicated."""
+    return f"{topic}{_DEAD_LETTERS}"
+
+
+def source_topic(topic: str) -> str:
+    """The topic whose dead letters these are."""
+    return topic.removesuffix(_DEAD_LETTERS)
 
 
 QUEUE_OF: dict[TaskName, Queue] = {

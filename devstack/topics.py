@@ -10,6 +10,7 @@ from typing import Any
 from kafka.admin import KafkaAdminClient
 from kafka.errors import KafkaError, TopicAlreadyExistsError
 
+from app.routing import dead_letter_topic
 from app.settings import Misconfigured, Settings, settings
 
 _FOR_EVER = {"retention.ms": "-1"}
@@ -17,7 +18,8 @@ _FOR_EVER = {"retention.ms": "-1"}
 
 def wanted(chosen: Settings) -> dict[str, int]:
     """The topics and their numbers of partitions."""
-    return {chosen.memory_wal_topic: chosen.memory_wal_partitions, f"{chosen.memory_wal_topic}.dlq": 1}
+    topic = chosen.memory_wal_topic
+    return {topic: chosen.memory_wal_partitions, dead_letter_topic(topic): 1}
 
 
 def connection(chosen: Settings) -> dict[str, Any]:

@@ -8,15 +8,19 @@ from datetime import UTC, datetime
 
 from app.cli import commands
 from app.cli.client import Client, Refused
+from app.cli.progress import Stopped
 from app.domain.desk import WorkName, WorkState
 from app.settings import Misconfigured, settings
 
+_STOPPED = 130
 _WATCH_SECONDS = 2.0
 _CLEAR = "\x1b[H\x1b[2J"
 
 
 def main(arguments: Sequence[str]) -> int:
-    """The exit status: 0 done, 1 refused, 2 asked wrongly. Trouble is one sentence on the error stream."""
+    """The exit status: 0 done, 1 refused, 2 asked wrongly, 130 stopped by Ctrl-C before it was done. Trouble is one
+    sentence on the error stream. Watching is done whenever somebody has seen enough.
+    """
     chosen = parser().parse_args(arguments)
     try:
         client = Client(chosen.gateway or settings().gateway_base)
@@ -24,7 +28,12 @@ def main(arguments: Sequence[str]) -> int:
     except (Refused, Misconfigured) as error:
         sys.stderr.write(f"soma: {error}\n")
         return 1
-    except (KeyboardInterrupt, BrokenPipeError):
+    except Stopped as stopped:
+        sys.stderr.write(f"soma: {stopped}\n")
+        return _STOPPED
+    except KeyboardInterrupt:
+        return 0 if getattr(chosen, "watch", False) else _STOPPED
+    except BrokenPipeError:
         return 0
     return 0
 

@@ -7,6 +7,7 @@ from datetime import datetime
 from typing import Any
 
 from app.cli.client import Client, Refused, path_of
+from app.cli.progress import Progress
 from app.cli.tables import letter_table, topic_tables, work_tables
 
 Command = Callable[[argparse.Namespace, Client, datetime], list[str]]
@@ -50,7 +51,7 @@ def replay(chosen: argparse.Namespace, client: Client, _now: datetime) -> list[s
     body |= {name: value for name, value in given.items() if value is not None}
     if chosen.patch is not None:
         body["patch"] = _patch(chosen.patch)
-    rounds = list(_rounds(chosen.topic, body, client))
+    rounds = list(_rounds(chosen.topic, body, client, Progress("examined" if chosen.dry_run else "replayed")))
     count, skipped = sum(done["count"] for done in rounds), sum(len(done["skipped"]) for done in rounds)
     late = f" {skipped} were settled already." if skipped else ""
     if not chosen.dry_run:
@@ -60,15 +61,14 @@ def replay(chosen: argparse.Namespace, client: Client, _now: datetime) -> list[s
     return [f"{count} would be replayed, {len(failed)} would be poison again.{late}", *hindered]
 
 
-def _rounds(topic: str, body: dict[str, Any], client: Client) -> Iterator[dict[str, Any]]:
-    count, after = 0, 0
-    while after is not None:
-        try:
+def _rounds(topic: str, body: dict[str, Any], client: Client, progress: Progress) -> Iterator[dict[str, Any]]:
+    after = 0
+    with progress.told_to_the_end():
+        while after is not None:
             done = client.call("POST", path_of("dlq", topic, "reprocess"), body={**body, "after": after})
-        except Refused as error:
-            raise Refused(f"{count} replayed, then: {error}" if count else str(error)) from None
-        count, after = count + done["count"], done["next_after"]
-        yield done
+            progress.add(done["count"] + len(done["failed"]), done["remaining"])
+            after = done["next_after"]
+            yield done
 
 
 def _patch(text: str) -> Any:
@@ -80,9 +80,10 @@ def _patch(text: str) -> Any:
 
 def discard_letters(chosen: argparse.Namespace, client: Client, _now: datetime) -> list[str]:
     """Discard what is chosen until nothing of it is left."""
-    count = 0
-    while True:
-        done = client.call("DELETE", path_of("dlq", chosen.topic), {"fingerprint": chosen.fingerprint})
-        count += done["discarded"]
-        if not done["remaining"]:
-            return [f"{count} discarded."]
+    progress, remaining = Progress("discarded"), 1
+    with progress.told_to_the_end():
+        while remaining:
+            done = client.call("DELETE", path_of("dlq", chosen.topic), {"fingerprint": chosen.fingerprint})
+            remaining = done["remaining"]
+            progress.add(done["discarded"], remaining)
+    return [f"{progress.count} discarded."]

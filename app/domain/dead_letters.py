@@ -15,8 +15,7 @@ from app.domain.json_text import parse_json
 from app.domain.memory import WalRecord
 from app.domain.merge_patch import merged
 from app.domain.wal import ReplicaRow, parse, settle_versions
-
-SUFFIX = ".dlq"
+from app.routing import source_topic
 
 
 @dataclass(frozen=True, slots=True)
@@ -165,7 +164,7 @@ def _record(letter: DeadLetter, row: ReplicaRow, body: Mapping[str, Any]) -> Wal
     if isinstance(traceparent, str):
         headers["traceparent"] = traceparent
     return WalRecord(
-        topic=letter.topic.removesuffix(SUFFIX),
+        topic=source_topic(letter.topic),
         partition_key=row.session_id or row.event_id,
         dedupe_key=f"replay:{letter.id}",
         payload=body,

@@ -39,7 +39,9 @@ class Retryable(Exception):
 
 
 class StoreUnavailable(Retryable):
-    """Postgres refused, timed out or broke the connection; whether a commit happened is unknown."""
+    """Postgres refused, timed out or broke the connection, and nothing was kept: no COMMIT had been sent, or it is the
+    one that `CommitUnheard` tells of.
+    """
 
 
 class CommitUnheard(StoreUnavailable):

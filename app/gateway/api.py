@@ -30,9 +30,9 @@ _Q = TypeVar("_Q", bound=Query)
 
 
 class Answer(BaseModel):
-    """An answer; what is not declared cannot leave."""
+    """An answer, made of fields or read off an object (`model_validate`); what is not declared cannot leave."""
 
-    model_config = ConfigDict(frozen=True)
+    model_config = ConfigDict(frozen=True, from_attributes=True)
 
 
 @dataclass(frozen=True, slots=True)

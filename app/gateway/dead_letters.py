@@ -15,11 +15,11 @@ from app.gateway.letter_forms import (
     Letters,
     Reprocess,
     Reprocessed,
+    Topic,
     Topics,
     refusal,
     shown_letter,
     shown_outcome,
-    shown_topic,
 )
 from app.gateway.room import actor, room
 from app.services.replay_dead_letters import (
@@ -41,7 +41,7 @@ def list_topics() -> Topics:
     desk = _desk()
     found = {topic.topic: topic for topic in desk.letters.topics(_GROUPS)}
     found.setdefault(desk.own_topic, TopicDepth(desk.own_topic, 0, 0, ()))
-    return Topics(topics=[shown_topic(found[name]) for name in sorted(found)])
+    return Topics(topics=[Topic.model_validate(found[name]) for name in sorted(found)])
 
 
 @dead_letters.route(

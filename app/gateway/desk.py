@@ -1,11 +1,11 @@
 """The desk, for administrators: every row that is owed or dead, with its reason, and what can be done about it."""
 
 from datetime import datetime
-from typing import Annotated, Literal
+from typing import Annotated
 
-from pydantic import AwareDatetime, Field
+from pydantic import AfterValidator, AwareDatetime, Field
 
-from app.domain.desk import WorkCount, WorkFilter, WorkItem, WorkName, WorkPlace, WorkState, place_of_item
+from app.domain.desk import WorkFilter, WorkItem, WorkName, WorkPlace, WorkState, place_of_item
 from app.gateway.api import Answer, Area, Query
 from app.gateway.paging import decode, encode
 from app.gateway.problems import BadRequest
@@ -13,19 +13,20 @@ from app.gateway.room import actor, room
 from app.services.tend_work import discard_work, retry_work
 
 desk = Area("desk")
+_Seconds = Annotated[float, AfterValidator(lambda seconds: round(seconds, 3))]
 
 
 class WorkQuery(Query):
     """Which rows."""
 
-    kind: Literal["turn", "memory", "record"] | None = None
-    state: Literal["owed", "waiting", "leased", "dead"] | None = None
+    kind: WorkName | None = None
+    state: WorkState | None = None
     after: str = ""
     limit: Annotated[int, Field(ge=1, le=200)] = 50
 
     def filter(self) -> WorkFilter:
         """As the desk takes it."""
-        return WorkFilter(WorkName(self.kind) if self.kind else None, WorkState(self.state) if self.state else None)
+        return WorkFilter(self.kind, self.state)
 
 
 class Counts(Answer):
@@ -36,7 +37,7 @@ class Counts(Answer):
     waiting: int
     leased: int
     dead: int
-    oldest_age_seconds: float
+    oldest_age_seconds: _Seconds
 
 
 class Work(Answer):
@@ -57,7 +58,7 @@ class Work(Answer):
 
 
 class WorkItems(Answer):
-    """Counts of every kind, and a page of rows: the dead first, then the owed, each oldest first."""
+    """A page of rows: the dead first, then the owed, each oldest first. With the first page, counts of every kind."""
 
     counts: list[Counts]
     items: list[Work]
@@ -73,13 +74,14 @@ class WorkItems(Answer):
     errors=(422, 503),
 )
 def list_work(query: WorkQuery) -> WorkItems:
-    """One page."""
+    """One page. Counting reads all that is owed, however long the list, so it is done once for all pages."""
     found = room().serving.tending.desk
     items = found.items(query.filter(), _place(query.after), query.limit + 1)
     page = items[: query.limit]
+    counts = [] if query.after else found.counts()
     return WorkItems(
-        counts=[_counts(count) for count in found.counts()],
-        items=[_work(item) for item in page],
+        counts=[Counts.model_validate(count) for count in counts],
+        items=[Work.model_validate(item) for item in page],
         next_cursor=_cursor(page[-1]) if len(items) > query.limit else None,
     )
 
@@ -93,7 +95,7 @@ def list_work(query: WorkQuery) -> WorkItems:
 )
 def retry(kind: str, work_id: str) -> Work:
     """The row as it stands then."""
-    return _work(retry_work(kind, work_id, room().serving.tending, actor()))
+    return Work.model_validate(retry_work(kind, work_id, room().serving.tending, actor()))
 
 
 @desk.route(
@@ -105,35 +107,7 @@ def retry(kind: str, work_id: str) -> Work:
 )
 def discard(kind: str, work_id: str) -> Work:
     """The row as it stands then."""
-    return _work(discard_work(kind, work_id, room().serving.tending, actor()))
-
-
-def _counts(count: WorkCount) -> Counts:
-    return Counts(
-        kind=count.kind,
-        owed=count.owed,
-        waiting=count.waiting,
-        leased=count.leased,
-        dead=count.dead,
-        oldest_age_seconds=round(count.oldest_age_seconds, 3),
-    )
-
-
-def _work(item: WorkItem) -> Work:
-    return Work(
-        kind=item.kind,
-        id=item.id,
-        state=item.state,
-        tenant=item.tenant,
-        session_id=item.session_id,
-        topic=item.topic,
-        attempts=item.attempts,
-        failures=item.failures,
-        reason=item.reason,
-        run_at=item.run_at,
-        created_at=item.created_at,
-        lease_owner=item.lease_owner,
-    )
+    return Work.model_validate(discard_work(kind, work_id, room().serving.tending, actor()))
 
 
 def _cursor(item: WorkItem) -> str:

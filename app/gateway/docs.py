@@ -1,7 +1,7 @@
 """`/openapi.json` from the declared routes, and `/docs` to read and try them; every asset from this server."""
 
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from importlib.resources import files
 from typing import Any
 
@@ -138,8 +138,20 @@ def _path_parameters(operation: Operation) -> list[dict[str, Any]]:
 def _query_parameters(operation: Operation) -> list[dict[str, Any]]:
     if operation.query is None:
         return []
-    properties = operation.query.model_json_schema()["properties"]
+    described = operation.query.model_json_schema()
+    properties = _spelled_out(described["properties"], described.get("$defs", {}))
     return [{"name": name, "in": "query", "required": False, "schema": schema} for name, schema in properties.items()]
+
+
+def _spelled_out(schema: Any, named: Mapping[str, Any]) -> Any:
+    """The same schema without references: a parameter stands alone, and an enum in it shows its values."""
+    if isinstance(schema, list):
+        return [_spelled_out(item, named) for item in schema]
+    if not isinstance(schema, dict):
+        return schema
+    if "$ref" in schema:
+        return _spelled_out(named[schema["$ref"].rsplit("/", 1)[1]], named)
+    return {name: _spelled_out(value, named) for name, value in schema.items()}
 
 
 def _header_parameters(operation: Operation) -> list[dict[str, Any]]:

@@ -1,10 +1,11 @@
 """How dead letters look from outside: what a request may say about them, and what is answered."""
 
+from dataclasses import asdict
 from typing import Annotated, Any, Literal
 
 from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, RootModel
 
-from app.domain.dead_letters import DeadLetter, LetterGroup, StillPoison, TopicDepth, Unfit
+from app.domain.dead_letters import DeadLetter, StillPoison, Unfit
 from app.domain.json_text import BadJson, parse_json
 from app.gateway.api import Answer, Query
 from app.gateway.problems import BadRequest
@@ -132,36 +133,9 @@ class Discarded(Answer):
     remaining: int
 
 
-def shown_topic(found: TopicDepth) -> Topic:
-    """One topic."""
-    groups = [_group(group) for group in found.groups]
-    return Topic(topic=found.topic, depth=found.depth, group_count=found.group_count, groups=groups)
-
-
-def _group(group: LetterGroup) -> Group:
-    return Group(
-        fingerprint=group.fingerprint,
-        kind=group.kind,
-        error=group.error,
-        count=group.count,
-        oldest=group.oldest,
-        newest=group.newest,
-    )
-
-
 def shown_letter(letter: DeadLetter) -> Letter:
     """One letter; its record as JSON where that is possible."""
-    return Letter(
-        id=letter.id,
-        topic=letter.topic,
-        event=_event(letter),
-        size=letter.size,
-        error=letter.error,
-        error_kind=letter.error_kind,
-        fingerprint=letter.fingerprint,
-        state=letter.state,
-        created_at=letter.created_at,
-    )
+    return Letter.model_validate(asdict(letter) | {"event": _event(letter)})
 
 
 def _event(letter: DeadLetter) -> Any:

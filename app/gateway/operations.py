@@ -16,6 +16,7 @@ from app.wiring.serving import Serving
 operations = Area("operations")
 _STALE_SECONDS = 30.0
 _LAG_SECONDS = 30.0
+_SPARE_CONNECTIONS = 5
 
 
 class Alive(Answer):
@@ -76,7 +77,10 @@ def health_checks(serving: Serving) -> dict[str, Check]:
 
 
 def _postgres(serving: Serving) -> Component:
-    serving.upkeep.revision()
+    found = serving.upkeep.connections()
+    if found.most - found.taken < _SPARE_CONNECTIONS:
+        words = f"{found.taken} of {found.most} connections are in use; new ones are about to be refused"
+        return Component("degraded", words)
     return Component("ok")
 
 

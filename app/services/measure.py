@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from typing import Protocol
 
+from app.routing import dead_letter_topic
 from app.telemetry.metrics import (
     DLQ_DEPTH,
     MEMORY_SYNC_BACKLOG,
@@ -51,6 +52,6 @@ def measure(measures: Measures, wal_topic: str, partitions: int) -> None:
     for topic, owed in ({wal_topic: None} | dict(measures.records_owed())).items():
         OUTBOX_BACKLOG.labels(topic).set(owed.count if owed else 0)
         OUTBOX_OLDEST.labels(topic).set(owed.oldest_seconds if owed else 0)
-    for topic, depth in ({f"{wal_topic}.dlq": 0} | dict(measures.dead_letters())).items():
+    for topic, depth in ({dead_letter_topic(wal_topic): 0} | dict(measures.dead_letters())).items():
         DLQ_DEPTH.labels(topic).set(depth)
     REPLICATOR_LAG.set(measures.replication_lag(wal_topic, partitions))

@@ -9,6 +9,9 @@ from app.domain.log import WalBatch
 from app.domain.ports import Broadcast, Clock, HealthNotes, Replica, WalReader
 from app.domain.wal import ReplicaRow, parse_all
 
+TRY_SECONDS = 1.0
+_GLANCE_SECONDS = 0.1
+
 
 @dataclass(frozen=True, slots=True)
 class Bridge:
@@ -28,24 +31,40 @@ class Bridge:
 
 
 def replicate_slice(bridge: Bridge) -> int:
-    """Replicate for one slice of time; records handled. An outage ends the slice, and beat rings the next."""
-    handled = 0
-    until = bridge.clock.monotonic() + bridge.slice_seconds
+    """Replicate for one slice of time; records handled. An outage ends the slice, and beat rings the next; it never
+    ends within a second, so that an outage costs a try a second however many rings wait.
+    """
+    began = bridge.clock.monotonic()
     try:
-        while bridge.clock.monotonic() < until and not bridge.stopping():
-            batches = bridge.reader.poll(0.5, bridge.batch)
-            handled += sum(replicate(batch, bridge) for batch in batches)
+        handled = _replicate_until(began + bridge.slice_seconds, bridge)
     except WalUnavailable:
         bridge.notes.note("kafka", "down", "memory.wal cannot be read; the replica catches up later")
+        _stay(began + TRY_SECONDS, bridge)
         raise
-    except LeaseLost:
-        # Another slot has this partition now, or wrote it first: go on from what Postgres says.
-        bridge.reader.rewind()
     except StoreUnavailable:
         bridge.reader.rewind()
+        _stay(began + TRY_SECONDS, bridge)
         raise
     bridge.notes.note("kafka", "ok", "")
     return handled
+
+
+def _replicate_until(end: float, bridge: Bridge) -> int:
+    handled = 0
+    try:
+        while bridge.clock.monotonic() < end and not bridge.stopping():
+            batches = bridge.reader.poll(0.5, bridge.batch)
+            handled += sum(replicate(batch, bridge) for batch in batches)
+    except LeaseLost:
+        # Another slot has this partition now, or wrote it first: go on from what Postgres says.
+        bridge.reader.rewind()
+    return handled
+
+
+def _stay(until: float, bridge: Bridge) -> None:
+    """Wait; a process that has to end does not."""
+    while bridge.clock.monotonic() < until and not bridge.stopping():
+        bridge.clock.sleep(_GLANCE_SECONDS)
 
 
 def replicate(batch: WalBatch, bridge: Bridge) -> int:

@@ -12,6 +12,7 @@ from app.adapters.sql.inbox import SqlInbox
 from app.adapters.sql.patience import SERVING
 from app.adapters.sql.stream_store import SqlStreamStore
 from app.crash_points import CrashStep
+from app.routing import dead_letter_topic
 from app.services.accept_message import Reception
 from app.services.follow_session import StreamRoom
 from app.services.replay_dead_letters import LetterDesk
@@ -50,7 +51,7 @@ class Serving(Process):
     @cached_property
     def letter_desk(self) -> LetterDesk:
         """What dealing with dead letters needs."""
-        own_topic = f"{self.settings.memory_wal_topic}.dlq"
+        own_topic = dead_letter_topic(self.settings.memory_wal_topic)
         return LetterDesk(SqlDeadLetters(self.engine), self.doorbell, self.clock, own_topic)
 
     @cached_property

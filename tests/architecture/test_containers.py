@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 import yaml
 
-from app.routing import ProcessName, Topic, command
+from app.routing import ProcessName, Topic, command, dead_letter_topic
 from app.settings import Settings
 from devstack import ours, plan, ports
 from devstack.place import Place
@@ -174,7 +174,7 @@ def test_compose_and_devstack_make_the_same_topics() -> None:
     environment = services()["topics"]["environment"]
 
     assert environment["TOPIC"].endswith(f":-{Topic.MEMORY_WAL}}}")
-    assert f"{Topic.MEMORY_WAL}.dlq" == Topic.MEMORY_WAL_DLQ
+    assert dead_letter_topic(Topic.MEMORY_WAL) == Topic.MEMORY_WAL_DLQ
 
 
 def pins(lock: str) -> dict[str, str]:

@@ -1,10 +1,12 @@
 """What every `WalWriter` and `WalReader` promise: an outcome per record, raw bytes in order, places from Postgres."""
 
+import gc
 import time
 from abc import ABC, abstractmethod
 from collections.abc import Iterator
 from typing import Any
 
+import psutil
 import pytest
 from kafka import KafkaAdminClient, KafkaProducer
 from kafka.admin import NewTopic
@@ -17,6 +19,7 @@ from app.domain.log import WalBatch, WalPartition, WalPlace
 from app.domain.memory import WalRecord
 from app.domain.ports import Sent, WalReader, WalWriter
 from app.settings import Settings
+from devstack.stack import Stack
 from tests.builders import a_record, an_id
 from tests.conftest import eventually
 from tests.fakes import InMemoryWal
@@ -63,23 +66,23 @@ class MemoryWalRig(WalRig):
 class KafkaRig(WalRig):
     def __init__(self, topic: str, settings: Settings) -> None:
         super().__init__(topic)
-        self._options = connection_options(settings)
+        self.options = connection_options(settings)
         admin = KafkaAdminClient(bootstrap_servers=settings.kafka_bootstrap_servers)
         small = NewTopic(f"{topic}.small", 1, 1, topic_configs={"max.message.bytes": "5000"})
         admin.create_topics([NewTopic(topic, 3, 1), small])
         admin.close()
-        self.writer = self._kafka_writer = KafkaWalWriter(self._options)
-        self.reader = KafkaWalReader(self._options, topic, an_id("group-"), self.take)
+        self.writer = self._kafka_writer = KafkaWalWriter(self.options)
+        self.reader = KafkaWalReader(self.options, topic, an_id("group-"), self.take)
 
-    def another_slot(self, **options: Any) -> KafkaWalReader:
-        return KafkaWalReader(self._options, self.topic, an_id("group-"), self.take, **options)
+    def another_slot(self, patience: int = 5, **options: Any) -> KafkaWalReader:
+        return KafkaWalReader(self.options | options, self.topic, an_id("group-"), self.take, patience)
 
     def close(self) -> None:
         super().close()
         self._kafka_writer.close()
 
     def scribble(self, value: bytes) -> None:
-        producer = KafkaProducer(bootstrap_servers=self._options["bootstrap_servers"])
+        producer = KafkaProducer(bootstrap_servers=self.options["bootstrap_servers"])
         producer.send(self.topic, value, key=b"k").get(10)
         producer.close()
 
@@ -236,6 +239,37 @@ def test_a_consumer_that_stands_still_is_given_up_for_a_new_one(kafka: KafkaRig)
         assert eventually(lambda: slot.poll(0.2, 10))
     finally:
         slot.close()
+
+
+def test_a_log_that_stands_still_costs_no_thread_and_no_file_however_often_it_is_tried(
+    kafka: KafkaRig, servers: Stack
+) -> None:
+    hasty = {"bootstrap_timeout_ms": 300}
+    slot, writer = kafka.another_slot(**hasty), KafkaWalWriter(kafka.options | hasty)
+    kafka.writer.publish(kafka.records(1))
+    eventually(lambda: slot.poll(0.2, 10))
+    before = _held()
+    servers.freeze("kafka")
+    try:
+        for _ in range(4):
+            with pytest.raises(WalUnavailable):
+                eventually(lambda: slot.poll(0.2, 10))
+            assert isinstance(writer.publish(kafka.records(1))[0], WalUnavailable)
+        while_away = _held()
+    finally:
+        servers.thaw("kafka")
+
+    assert while_away[0] <= before[0], "threads"
+    assert while_away[1] <= before[1], "open files"
+    eventually(lambda: isinstance(kafka.writer.publish(kafka.records(1))[0], Sent))
+    slot.close()
+    writer.close()
+
+
+def _held() -> tuple[int, int]:
+    gc.collect()
+    process = psutil.Process()
+    return process.num_threads(), process.num_fds()
 
 
 def test_a_slot_with_nothing_to_read_is_left_alone(kafka: KafkaRig) -> None:

@@ -9,7 +9,7 @@ from app.adapters.kafka.connection import connection_options
 from app.adapters.kafka.reader import KafkaWalReader
 from app.adapters.sql.engine import create_engine
 from app.adapters.sql.replica import SqlReplica
-from app.domain.errors import LeaseLost, WalUnavailable
+from app.domain.errors import LeaseLost, StoreUnavailable, WalUnavailable
 from app.domain.wal import parse_all
 from app.settings import settings
 
@@ -22,7 +22,7 @@ def main(topic: str, group: str) -> None:
     while True:
         try:
             batches = reader.poll(0.5, 500)
-        except WalUnavailable as error:
+        except (WalUnavailable, StoreUnavailable) as error:
             print("unavailable", error, flush=True)
             continue
         for batch in batches:
@@ -30,7 +30,7 @@ def main(topic: str, group: str) -> None:
             try:
                 replica.store(batch, good, bad)
                 print("stored", batch.partition.number, batch.end, flush=True)
-            except LeaseLost:
+            except (LeaseLost, StoreUnavailable):
                 print("lost", batch.partition.number, flush=True)
                 reader.rewind()
 

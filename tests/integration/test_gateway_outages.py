@@ -1,10 +1,13 @@
 """What a gateway says while Redis or Postgres is away: quickly, truthfully, and as before once it is back."""
 
+import re
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
 from typing import Any
 
+import psycopg2
 import pytest
 
 from devstack.stack import Stack
@@ -61,6 +64,33 @@ def _health_with(gateway: Gateway, component: str, status: str) -> Any:
     health = gateway.get("/v1/health").json()
     found = health["components"][component]["status"] == status
     return health if found else None
+
+
+def test_when_connections_run_out_health_says_so_before_anybody_is_refused(servers: Stack, gateway: Gateway) -> None:
+    assert gateway.get("/v1/health").json()["components"]["postgres"] == {"status": "ok"}
+    with ExitStack() as held:
+        while _connections_left(held, servers) > 3:
+            held.callback(psycopg2.connect(servers.environment["POSTGRES_DSN"]).close)
+        health = eventually(lambda: _health_with(gateway, "postgres", "degraded"))
+        assert health["status"] == "degraded"
+        detail = health["components"]["postgres"]["detail"]
+        assert re.fullmatch(r"\d+ of \d+ connections are in use; new ones are about to be refused", detail)
+        assert gateway.post({"message": "hello"}).status_code == 200
+
+    eventually(lambda: _health_with(gateway, "postgres", "ok"))
+
+
+def _connections_left(held: ExitStack, servers: Stack) -> int:
+    """As Postgres would tell an operator who asks it."""
+    connection = psycopg2.connect(servers.environment["POSTGRES_DSN"])
+    try:
+        with connection.cursor() as cursor:
+            cursor.execute("""
+                SELECT current_setting('max_connections')::int - current_setting('superuser_reserved_connections')::int
+                     - (SELECT sum(numbackends) FROM pg_stat_database)""")
+            return int(cursor.fetchone()[0]) + 1  # its own is given back
+    finally:
+        connection.close()
 
 
 PATHS = ["/v1/sessions", "/v1/sessions/s-1/events", "/v1/admin/memory", "/v1/session/s-1/events", "/readyz"]

@@ -97,7 +97,7 @@ def test_the_other_slot_takes_over_within_ten_seconds(
 
     seconds = time.monotonic() - began
     record_property("takeover_seconds", round(seconds, 1))
-    assert seconds < 15, "ten are promised; the rest is for a machine that is busy with something else"
+    assert seconds < 10
 
 
 def test_a_frozen_slot_that_wakes_up_writes_nothing_twice(slots: Slots) -> None:

@@ -1,5 +1,6 @@
 """Everything that can happen to owed work, in any order: claims, ends, deaths, zombies, sweeps, time that jumps."""
 
+from abc import abstractmethod
 from collections.abc import Callable
 from typing import Any
 
@@ -24,8 +25,9 @@ _ENDS = {kind.value for kind in ENDS_A_TURN}
 class LeaseMachine(RuleBasedStateMachine):
     """Subclasses say on which store. Hands are never thrown away: using an old one is what a zombie does."""
 
+    @abstractmethod
     def make_stage(self, mark: str) -> Stage:
-        raise NotImplementedError
+        """A store of this example's own."""
 
     def __init__(self) -> None:
         super().__init__()

@@ -43,6 +43,14 @@ def test_lists_say_their_limits(description: dict[str, Any]) -> None:
     )
 
 
+def test_a_parameter_shows_the_values_it_may_have(description: dict[str, Any]) -> None:
+    parameters = {p["name"]: p["schema"] for p in description["paths"]["/v1/admin/work"]["get"]["parameters"]}
+
+    assert parameters["kind"]["anyOf"][0]["enum"] == ["turn", "memory", "record"]
+    assert parameters["state"]["anyOf"][0]["enum"] == ["owed", "waiting", "leased", "dead"]
+    assert "$ref" not in str(parameters)
+
+
 def test_the_gateway_never_reaches_kafka_or_a_model() -> None:
     forbidden = ("import kafka", "from kafka", "adapters.kafka", "import openai", "adapters.http.model")
     for folder in ("app/gateway", "app/wiring/serving.py"):

@@ -1,6 +1,7 @@
 """The bridge from the log to the replica: whatever breaks, every record ends up in it once."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 from datetime import timedelta
 
 import pytest
@@ -98,6 +99,44 @@ def test_an_outage_of_kafka_is_said_and_nothing_is_lost() -> None:
     stage.wal.down = False
 
     assert replicate_slice(stage.bridge) == 1
+
+
+@pytest.mark.parametrize("away", ["Kafka", "Postgres"])
+def test_an_outage_costs_about_a_try_a_second_however_often_it_is_rung_for(away: str) -> None:
+    stage = Stage()
+    stage.write(wal_bytes())
+    stage.wal.down = away == "Kafka"
+    stage.reader.take = _unanswered
+    for _ in range(10):
+        with pytest.raises(WalUnavailable if away == "Kafka" else StoreUnavailable):
+            replicate_slice(stage.bridge)
+
+    assert 10 <= stage.clock.monotonic() <= 12
+
+
+def test_a_process_that_has_to_end_does_not_sit_out_an_outage() -> None:
+    stage = Stage()
+    stage.write(wal_bytes())
+    stage.reader.take = _unanswered
+    with pytest.raises(StoreUnavailable):
+        replicate_slice(replace(stage.bridge, stopping=Asked(1)))
+
+    assert stage.clock.monotonic() == 0
+
+
+class Asked:
+    """Says no so often, and then always yes."""
+
+    def __init__(self, noes: int) -> None:
+        self._noes = noes
+
+    def __call__(self) -> bool:
+        self._noes -= 1
+        return self._noes < 0
+
+
+def _unanswered(_partition: WalPartition) -> WalPlace:
+    raise StoreUnavailable("Postgres is not answering")
 
 
 class BreakingReplica(InMemoryReplica):

@@ -9,6 +9,7 @@ from kafka import ConsumerRebalanceListener, KafkaConsumer, TopicPartition
 from kafka.errors import KafkaError
 from kafka.structs import MemberState, OffsetAndMetadata
 
+from app.adapters.kafka.connection import made_whole
 from app.domain.errors import WalUnavailable
 from app.domain.log import RawRecord, WalBatch, WalPartition, WalPlace
 
@@ -61,19 +62,20 @@ class KafkaWalReader:
 
     def _connected(self) -> KafkaConsumer:
         if self._consumer is None:
-            self._consumer = KafkaConsumer(
+            self._consumer = made_whole(
+                KafkaConsumer,
                 **self._options,
                 group_id=self._group,
                 enable_auto_commit=False,
                 auto_offset_reset="earliest",
                 session_timeout_ms=6000,
-                heartbeat_interval_ms=1500,
+                heartbeat_interval_ms=500,
                 request_timeout_ms=5000,
                 max_poll_interval_ms=20_000,
                 fetch_max_wait_ms=500,
                 allow_auto_create_topics=False,
             )
-            self._standing = 0
+            self._standing, self._checked_at = 0, time.monotonic()
             self._consumer.subscribe([self._topic], listener=_Assignment(self._forget))
             # Know the partitions before joining: when they become known during a join, kafka-python 3.0.12 joins
             # twice, and can forget the second join's answer for ever (`need_rejoin` turns false under its loop).

@@ -9,6 +9,7 @@ from typing import Any
 from kafka import KafkaProducer
 from kafka.errors import InvalidTopicError, KafkaError, MessageSizeTooLargeError, UnknownTopicOrPartitionError
 
+from app.adapters.kafka.connection import made_whole
 from app.domain.errors import Rejected, WalUnavailable
 from app.domain.memory import WalRecord
 from app.domain.ports import Sent
@@ -66,7 +67,8 @@ class KafkaWalWriter:
 
     def _connected(self) -> KafkaProducer:
         if self._producer is None:
-            self._producer = KafkaProducer(
+            self._producer = made_whole(
+                KafkaProducer,
                 **self._options,
                 acks="all",
                 linger_ms=2,

@@ -7,11 +7,11 @@ import psycopg2.errors
 from sqlalchemy import Connection, Engine, RowMapping, text
 from sqlalchemy.exc import IntegrityError
 
-from app.adapters.sql.engine import transaction
+from app.adapters.sql.engine import resolved, transaction
 from app.adapters.sql.patience import Patience, within
 from app.adapters.sql.rows import append_event, as_json, owe_memory, place_event
 from app.domain.conversation import Receipt, RequestKey, UserMessage
-from app.domain.errors import CommitUnheard, Conflict, KeyReused, NotFound
+from app.domain.errors import Conflict, KeyReused, NotFound
 from app.domain.events import EventType, NewEvent, SessionEvent
 from app.domain.memory import memory_of, place_of
 
@@ -67,11 +67,11 @@ class SqlInbox:
         COMMIT was lost, what became of it is read within the two seconds that a caller is kept waiting.
         """
         with within(_BUDGET):
-            try:
-                with within(_FIRST_TRY):
-                    return self._accept(message, key)
-            except CommitUnheard:
-                return self._find_out(message, key)
+            return resolved(lambda unheard: self._find_out(message, key) if unheard else self._first_try(message, key))
+
+    def _first_try(self, message: UserMessage, key: RequestKey | None) -> tuple[Receipt, Sequence[SessionEvent]]:
+        with within(_FIRST_TRY):
+            return self._accept(message, key)
 
     def _find_out(self, message: UserMessage, key: RequestKey | None) -> tuple[Receipt, Sequence[SessionEvent]]:
         """Try again under the same ids: that waits for a COMMIT still under way, and meets what it kept."""

@@ -15,6 +15,7 @@ from app.domain.errors import LeaseLost
 from app.domain.log import WalBatch, WalPartition, WalPlace
 from app.domain.memory import WalRecord
 from app.domain.wal import Poison, ReplicaRow, dead_letter, settle_versions
+from app.routing import dead_letter_topic
 
 _TAKE = text("""
     INSERT INTO replicator_offsets AS known (topic, partition, next_offset, generation)
@@ -134,7 +135,7 @@ def _bury(connection: Connection, partition: WalPartition, poison: Sequence[Pois
     connection.execute(
         _BURY,
         {
-            "topic": f"{partition.topic}.dlq",
+            "topic": dead_letter_topic(partition.topic),
             "partition": partition.number,
             "offsets": [item.offset for item in poison],
             "raws": [item.raw.hex() for item in poison],
@@ -146,7 +147,7 @@ def _bury(connection: Connection, partition: WalPartition, poison: Sequence[Pois
     now = time.time()
     letters = [
         WalRecord(
-            topic=f"{partition.topic}.dlq",
+            topic=dead_letter_topic(partition.topic),
             partition_key=f"{partition.number}:{item.offset}",
             dedupe_key=f"{partition.topic}:{partition.number}:{item.offset}",
             payload=dead_letter(item, partition.topic, now),

@@ -28,6 +28,14 @@ _TURNS = text("""
     FROM turns WHERE state IN ('queued', 'running')
 """)
 _DEAD_LETTERS = text("SELECT topic, count(*) AS depth FROM dlq_messages WHERE state = 'open' GROUP BY topic")
+# A superuser may take what is kept back for superusers; of strangers' sessions only the database may be known.
+_CONNECTIONS = text("""
+    SELECT current_setting('max_connections')::int - CASE WHEN current_setting('is_superuser') = 'on' THEN 0
+             ELSE current_setting('superuser_reserved_connections')::int
+                + coalesce(current_setting('reserved_connections', true), '0')::int END AS most,
+           (SELECT count(*) FROM pg_stat_activity
+            WHERE datid IS NOT NULL AND coalesce(backend_type, 'client backend') = 'client backend') AS taken
+""")
 # Oldest record that Kafka has and the replica has not, per partition one look into an index.
 _UNREPLICATED = text("""
     SELECT coalesce(extract(epoch FROM now() - min(waiting.finished_at)), 0)::float
@@ -73,6 +81,14 @@ class Backlog:
 
     count: int
     oldest_seconds: float
+
+
+@dataclass(frozen=True, slots=True)
+class Connections:
+    """How many sessions Postgres has, and how many it would give to somebody like us."""
+
+    taken: int
+    most: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -140,6 +156,11 @@ class SqlUpkeep:
         """Processes seen within 10 s, by name."""
         with transaction(self._engine) as connection:
             return {row["name"]: row["alive"] for row in connection.execute(_WORKERS).mappings()}
+
+    def connections(self) -> Connections:
+        """All sessions together, whoever holds them."""
+        with transaction(self._engine) as connection:
+            return Connections(**connection.execute(_CONNECTIONS).mappings().one())
 
     def revision(self) -> str | None:
         """The schema's revision; None in an empty database."""
