@@ -57,7 +57,8 @@ beat_max_loop_interval = 1
 beat_schedule = {
     "sync memories": _every(TaskName.SYNC_MEMORIES, _settings.memory_sync_interval_seconds),
     "drain outbox": _every(TaskName.DRAIN_OUTBOX, _settings.outbox_sync_interval_seconds),
-    "replicate": _every(TaskName.REPLICATE_WAL, 2.0, expires=1.0),
+    # A ring that a frozen or dying slot took is missed by the others for no longer than this.
+    "replicate": _every(TaskName.REPLICATE_WAL, 1.0),
     "sweep": _every(TaskName.SWEEP, 1.0),
     "probe brain": _every(TaskName.PROBE_BRAIN, 1.0),
     "measure": _every(TaskName.MEASURE_DLQ, 5.0),
