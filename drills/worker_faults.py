@@ -9,7 +9,7 @@ CONVERSATION, SECOND = "worker-conversation", "worker-conversation-2"
 FATAL = "m900005 this message kills whoever answers it"
 FATAL_ATTEMPTS = 5
 SETTLE_SECONDS = 150.0
-_TURN = "SELECT state, attempts FROM turns WHERE tenant = '{tenant}'"
+_TURN = "SELECT state, attempts FROM turns WHERE tenant = %(tenant)s"
 
 
 def kill_tree(stage: Stage) -> None:
@@ -52,12 +52,12 @@ def fatal_message(stage: Stage) -> None:
 
 
 def _is_over(stage: Stage, tenant: str) -> bool:
-    rows = stage.sql(_TURN.format(tenant=tenant))
+    rows = stage.sql(_TURN, tenant=tenant)
     return bool(rows) and rows[0][0] not in ("queued", "running")
 
 
 def _set_aside(stage: Stage, tenant: str, deaths: int) -> list[str]:
-    rows = stage.sql(_TURN.format(tenant=tenant))
+    rows = stage.sql(_TURN, tenant=tenant)
     state = rows[0][0] if rows else "missing"
     found = [] if state == "dead" else [f"the fatal message is {state} instead of dead"]
     if deaths != FATAL_ATTEMPTS:
