@@ -5,6 +5,7 @@ the process is really gone.
 """
 
 import re
+import time
 from pathlib import Path
 
 import psutil
@@ -24,6 +25,7 @@ STEPS = {
     "after_kafka_commit": "worker-replicator",
 }
 """Each step with the part whose process passes it."""
+PATIENCE_SECONDS = 60.0
 _FILE = "drill-crash-point"
 # A path of processes that work in `run` of the stack's folder.
 OVERRIDES = {"CRASH_POINT": f"@{_FILE}"}
@@ -43,12 +45,21 @@ def end_after_each_step(stage: Stage) -> None:
 
 def _end_after(stage: Stage, wish: Path, step: str, part: str) -> None:
     log = stage.stack.data_dir / "logs" / f"{part}.log"
-    before = log.stat().st_size
+    before, root = log.stat().st_size, stage.stack.status()[part].pid
     lay(wish, step)
-    stage.feel(lambda: has_ended(log, before, step))
+    stage.feel(lambda: has_ended(log, before, step), PATIENCE_SECONDS)
     lay(wish, "")
-    stage.stack.wait_ready(part)
+    _await_next_life(stage, part, root)
     stage.encourage(part)
+
+
+def _await_next_life(stage: Stage, part: str, root: int) -> None:
+    """Wait until the part is ready again; where its root ended, until there is another one."""
+    deadline = time.monotonic() + PATIENCE_SECONDS
+    while not psutil.pid_exists(root) and time.monotonic() < deadline:
+        root = stage.stack.status()[part].pid or root
+        time.sleep(0.1)
+    stage.stack.wait_ready(part)
 
 
 def has_ended(log: Path, before: int, step: str) -> bool:

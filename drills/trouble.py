@@ -56,9 +56,9 @@ class Stage:
         """How often to do something, at least once."""
         return max(1, round(number * self.scale))
 
-    def feel(self, probe: Callable[[], bool]) -> None:
-        """Count the fault as felt once the probe says so; asks for a while."""
-        deadline = time.monotonic() + FEEL_SECONDS
+    def feel(self, probe: Callable[[], bool], seconds: float = FEEL_SECONDS) -> None:
+        """Count the fault as felt once the probe says so; asks for so long."""
+        deadline = time.monotonic() + seconds
         while time.monotonic() < deadline:
             if probe():
                 self.felt += 1
