@@ -66,9 +66,9 @@ CATALOGUE: tuple[Trouble | NotHere, ...] = (
     Trouble("F27", "replicators started and stopped every 3 s", kafka_faults.come_and_go, 8),
     Trouble(
         "F28",
-        "each worker's clock jumps an hour ahead, then behind",
+        "a worker's clock jumps an hour ahead, then behind",
         clock_faults.jump,
-        9,
+        3 * len(clock_faults.PROCESSES),
         overrides=clock_faults.OVERRIDES,
         missing=clock_faults.missing,
     ),

@@ -1,4 +1,4 @@
-"""What can happen to a worker's wall clock: it jumps an hour ahead, then an hour behind, then it is right again."""
+"""What can happen to the wall clock of a worker or of beat: an hour ahead, an hour behind, then right again."""
 
 import os
 import time
@@ -8,7 +8,7 @@ from pathlib import Path
 from drills.trouble import Stage
 from drills.wishes import lay
 
-WORKERS = ("worker-conversation", "worker-delivery", "worker-replicator")
+PROCESSES = ("worker-conversation", "worker-delivery", "worker-replicator", "beat")
 JUMPS = (3600.0, -3600.0)
 _FILE = "drill-clock"
 _FOLDER = Path(__file__).parent / "clock"
@@ -28,22 +28,22 @@ def missing() -> str:
 
 
 def jump(stage: Stage) -> None:
-    """Each worker in turn; felt when the process itself takes it for an hour later or earlier, and time runs on."""
+    """Each process in turn; felt when the process itself takes it for an hour later or earlier, and time runs on."""
     path = stage.stack.data_dir / "run" / _FILE
     try:
-        for worker in WORKERS:
+        for process in PROCESSES:
             for seconds in JUMPS:
-                _set_and_feel(stage, path, worker, seconds)
+                _set_and_feel(stage, path, process, seconds)
                 stage.rest(8)
-            _set_and_feel(stage, path, worker, 0)
+            _set_and_feel(stage, path, process, 0)
             stage.rest(3)
     finally:
         lay(path, "")
 
 
-def _set_and_feel(stage: Stage, path: Path, worker: str, seconds: float) -> None:
-    lay(path, f"{worker} {seconds:g}")
-    stage.feel(lambda: is_off(path, worker, seconds))
+def _set_and_feel(stage: Stage, path: Path, process: str, seconds: float) -> None:
+    lay(path, f"{process} {seconds:g}")
+    stage.feel(lambda: is_off(path, process, seconds))
 
 
 def is_off(path: Path, process: str, seconds: float) -> bool:

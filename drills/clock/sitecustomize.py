@@ -54,5 +54,5 @@ def _begin(offset: float) -> time_machine.travel | None:
     return travel
 
 
-if _FILE and _NAME.startswith("worker-"):
+if _FILE and (_NAME == "beat" or _NAME.startswith("worker-")):
     threading.Thread(target=follow, args=(Path(_FILE), _NAME), name="drill-clock", daemon=True).start()
