@@ -46,6 +46,7 @@ CATALOGUE: tuple[Trouble | NotHere, ...] = (
         "Postgres's disk full for 15 s, then freed",
         disk_faults.fill_up,
         2,
+        ("postgres",),
         missing=disk.missing,
         room=disk_faults.on_a_small_disk,
     ),

@@ -56,7 +56,7 @@ def fill_up(stage: Stage) -> None:
     before = log.stat().st_size
     try:
         ballast.fill()
-        use_up_log(stage)
+        _use_up_log(stage)
         stage.feel(lambda: NO_ROOM in said_since(log, before))
         _stay_full(stage, ballast)
     finally:
@@ -64,7 +64,7 @@ def fill_up(stage: Stage) -> None:
     _await_return(stage)
 
 
-def use_up_log(stage: Stage) -> None:
+def _use_up_log(stage: Stage) -> None:
     """Write ahead until there is no room for the log either: Postgres cannot go on and stops."""
     for _ in range(_WAL_PIECES):
         try:
