@@ -8,6 +8,7 @@ from typing import Any
 
 from kombu import Queue as KombuQueue
 
+from app.adapters.celery_clock import every
 from app.routing import QUEUE_OF, Queue, TaskName
 from app.settings import settings
 
@@ -49,7 +50,8 @@ timezone = "UTC"
 
 def _every(task: TaskName, seconds: float, expires: float | None = None) -> dict[str, Any]:
     # `expires`: a stopped worker does not find a pile when it comes back.
-    return {"task": str(task), "schedule": seconds, "options": {"expires": expires or seconds, "queue": QUEUE_OF[task]}}
+    options = {"expires": expires or seconds, "queue": QUEUE_OF[task]}
+    return {"task": str(task), "schedule": every(seconds), "options": options}
 
 
 beat_scheduler = "celery.beat:Scheduler"

@@ -1,14 +1,13 @@
 """A door in front of SomaBrain that can be made to misbehave: errors, refusals, dripping, garbage, huge, no reply."""
 
 import http.client
-import threading
 import time
 from contextlib import suppress
 from enum import Enum
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from types import TracebackType
-from typing import Any, Final, Self
+from typing import Final
 from urllib.parse import urlsplit
+
+from drills.http_peer import HttpPeer, QuietHandler
 
 HUGE_BYTES: Final = 10_000_000
 DRIP_SECONDS: Final = 0.5
@@ -28,51 +27,27 @@ class Manner(Enum):
     """SomaBrain does what it was asked to do, and nobody hears of it."""
 
 
-class BrainFront:
+class BrainFront(HttpPeer):
     """Listens on loopback at `url` and passes calls on; `answered` counts those that were answered with a manner."""
 
     def __init__(self, target: str) -> None:
-        self._server = _Server(("127.0.0.1", 0), _Handler)
-        self._server.front = self
-        self._thread = threading.Thread(target=self._server.serve_forever, name="brain-front", daemon=True)
+        super().__init__("brain-front", _Handler)
+        self.url = self.address
         self.target = urlsplit(target)
-        self.url = f"http://127.0.0.1:{self._server.server_address[1]}"
         self.manner = Manner.PASS
         self.answered: dict[Manner, int] = dict.fromkeys(Manner, 0)
 
-    def __enter__(self) -> Self:
-        self._thread.start()
-        return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self._server.shutdown()
-        self._server.server_close()
-        self._thread.join()
-
-
-class _Server(ThreadingHTTPServer):
-    daemon_threads = True
-    request_queue_size = 64
-    front: BrainFront
-
-    def handle_error(self, request: Any, client_address: Any) -> None:
-        """Clients that give up are what a bad manner is for."""
-
-
-class _Handler(BaseHTTPRequestHandler):
-    server: _Server
-
-    def do_GET(self) -> None:
+class _Handler(QuietHandler):
+    def get(self) -> None:
         self._serve(b"")
 
-    def do_POST(self) -> None:
-        self._serve(self.rfile.read(int(self.headers.get("Content-Length", 0))))
+    def post(self, body: bytes) -> None:
+        self._serve(body)
 
     def _serve(self, body: bytes) -> None:
-        manner = self.server.front.manner
-        self.server.front.answered[manner] += 1
+        manner = self.server.peer.manner
+        self.server.peer.answered[manner] += 1
         ways = {
             Manner.ERROR: lambda: self._say(500, b'{"detail": "an error of the drill"}'),
             Manner.REFUSE: lambda: self._say(429, b'{"detail": "too many"}', ("Retry-After", RETRY_AFTER)),
@@ -87,7 +62,7 @@ class _Handler(BaseHTTPRequestHandler):
             ways[manner]()
 
     def _pass_on(self, body: bytes) -> tuple[int, bytes]:
-        target = self.server.front.target
+        target = self.server.peer.target
         link = http.client.HTTPConnection(target.hostname or "", target.port, timeout=10)
         with suppress(OSError, http.client.HTTPException):
             headers = {name: value for name, value in self.headers.items() if name.lower() != "connection"}
@@ -111,6 +86,3 @@ class _Handler(BaseHTTPRequestHandler):
         self.send_header(*header)
         self.end_headers()
         self.wfile.write(body)
-
-    def log_message(self, format: str, *args: Any) -> None:
-        """Quiet: the drill prints its own timeline."""

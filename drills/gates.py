@@ -2,6 +2,7 @@
 
 import socket
 import struct
+from pathlib import Path
 
 _METADATA_REQUEST = struct.pack(">ihhihi", 14, 3, 0, 1, -1, 0)
 
@@ -15,3 +16,10 @@ def kafka_is_silent(servers: str) -> bool:
             return not link.recv(16)
     except OSError:
         return True
+
+
+def said_since(log: Path, before: int) -> str:
+    """What stands in this log after so many bytes."""
+    with log.open("rb") as file:
+        file.seek(before)
+        return file.read().decode(errors="replace")

@@ -1,7 +1,7 @@
 """The stack that the campaign stands on: its own, restarted only when a fault needs other settings."""
 
-from collections.abc import Mapping
-from contextlib import ExitStack
+from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager, ExitStack
 from pathlib import Path
 
 from devstack.notes import Kind, Note
@@ -18,6 +18,7 @@ PARTS = (
     *("brain", "gateway", "beat", "worker-conversation", "worker-delivery", "worker-replicator"),
 )
 SECONDS = ("worker-conversation-2", "worker-replicator-2")
+Room = Callable[[Path], AbstractContextManager[None]]
 SLOW_PAUSE, QUICK_PAUSE = 0.08, 0.004
 
 
@@ -43,27 +44,32 @@ class Ground:
     """Hands out a running stack with the settings that are wanted."""
 
     def __init__(self, folder: Path, timeline: Timeline) -> None:
-        self.model = ModelPeer(pace)
+        self.model: ModelPeer
+        """The scripted model of the stack that runs; there is none before `stack_with`."""
         self._folder = folder
         self._timeline = timeline
         self._life = ExitStack()
         self._stack: Stack | LinkedStack | None = None
-        self._layout: tuple[Mapping[str, str], bool] | None = None
+        self._layout: tuple[Mapping[str, str], bool, Room | None] | None = None
         self._number = 0
 
-    def stack_with(self, overrides: Mapping[str, str], linked: bool = False) -> Stack | LinkedStack:
-        """The stack as it runs, or a new one where these settings or its links are not as they are wanted."""
-        layout = (dict(overrides), linked)
+    def stack_with(
+        self, overrides: Mapping[str, str], linked: bool = False, room: Room | None = None
+    ) -> Stack | LinkedStack:
+        """The stack as it runs, or a new one where these settings, its links or its room are not as they are wanted."""
+        layout = (dict(overrides), linked, room)
         if self._stack is None or self._layout != layout:
             self.close()
-            self._stack = self._open(overrides, linked)
+            self._stack = self._open(overrides, linked, room)
             self._layout = layout
         return self._stack
 
-    def _open(self, overrides: Mapping[str, str], with_links: bool) -> Stack | LinkedStack:
+    def _open(self, overrides: Mapping[str, str], with_links: bool, room: Room | None) -> Stack | LinkedStack:
         self._number += 1
         folder = self._folder / f"stack-{self._number}"
         self._timeline.say("stack", f"starting one of its own in {folder} {dict(overrides) or ''}")
+        if room is not None:
+            self._life.enter_context(room(folder))
         self.model = self._life.enter_context(ModelPeer(pace))
         given = {"LLM_BASE_URL": self.model.url, **overrides}
         parts = (*PARTS, *SECONDS)

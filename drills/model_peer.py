@@ -5,12 +5,11 @@ streams a short answer that names the message it belongs to, so that the checker
 """
 
 import json
-import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from types import TracebackType
-from typing import Any, Final, Self
+from typing import Any, Final
+
+from drills.http_peer import HttpPeer, QuietHandler
 
 MODEL: Final = "drill-echo"
 PAUSE_SECONDS: Final = 0.01
@@ -26,62 +25,43 @@ def at_once(_text: str) -> float:
     return PAUSE_SECONDS
 
 
-class ModelPeer:
+class ModelPeer(HttpPeer):
     """The endpoint while it runs; `url` is what belongs into `LLM_BASE_URL`.
 
     `pace` tells the seconds between two words of the answer to a message.
     """
 
     def __init__(self, pace: Callable[[str], float] = at_once) -> None:
-        self._server = _Server(("127.0.0.1", 0), _Handler)
-        self._server.pace = pace
-        self._thread = threading.Thread(target=self._server.serve_forever, name="model-peer", daemon=True)
-        self.listen_to(lambda _text, _port: None)
-        self.url = f"http://127.0.0.1:{self._server.server_address[1]}/v1"
+        super().__init__("model-peer", _Handler)
+        self.url = f"{self.address}/v1"
+        self.pace = pace
+        self.asked: Callable[[str, int], None] = _nobody
 
     def listen_to(self, asked: Callable[[str, int], None]) -> None:
         """Have this called with every message and the port of the connection that it came by, before its answer."""
-        self._server.asked = asked
-
-    def __enter__(self) -> Self:
-        self._thread.start()
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self._server.shutdown()
-        self._server.server_close()
-        self._thread.join()
+        self.asked = asked
 
 
-class _Server(ThreadingHTTPServer):
-    pace: Callable[[str], float]
-    asked: Callable[[str, int], None]
-    daemon_threads = True
-    request_queue_size = 128
-
-    def handle_error(self, request: Any, client_address: Any) -> None:
-        """A client that goes away in the middle is everyday business for a drill."""
+def _nobody(_text: str, _port: int) -> None:
+    """Nobody listens."""
 
 
-class _Handler(BaseHTTPRequestHandler):
-    server: _Server
+class _Handler(QuietHandler):
     protocol_version = "HTTP/1.1"
 
-    def do_GET(self) -> None:
+    def get(self) -> None:
         if self.path == "/v1/models":
             self._json({"object": "list", "data": [{"id": MODEL, "object": "model", "owned_by": "drill"}]})
         else:
             self._json({"status": "ok"})
 
-    def do_POST(self) -> None:
-        request = json.loads(self.rfile.read(int(self.headers.get("Content-Length", 0))))
+    def post(self, body: bytes) -> None:
+        request = json.loads(body)
         text = _last_message(request)
-        self.server.asked(text, self.client_address[1])
+        self.server.peer.asked(text, self.client_address[1])
         answer = answer_to(text)
         if request.get("stream"):
-            self._stream(request, answer, self.server.pace(text))
+            self._stream(request, answer, self.server.peer.pace(text))
         else:
             choice = {"index": 0, "message": {"role": "assistant", "content": answer}, "finish_reason": "stop"}
             self._json(_body("chat.completion", [choice]) | {"usage": _usage(answer)})
@@ -109,9 +89,6 @@ class _Handler(BaseHTTPRequestHandler):
         self.send_header("Content-Length", str(len(payload)))
         self.end_headers()
         self.wfile.write(payload)
-
-    def log_message(self, format: str, *args: Any) -> None:
-        """Quiet: the drill prints its own timeline."""
 
 
 def _last_message(request: Mapping[str, Any]) -> str:

@@ -12,19 +12,18 @@ One thread serves all connections. Every method may be called from any thread an
 import asyncio
 import contextlib
 import socket
-import struct
 import threading
 from collections.abc import Callable, Coroutine
 from enum import Enum
 from typing import Any, Self, TypeVar
 
-from drills.commits import CommitCut, Transaction
+from drills.commits import CommitCut
+from drills.line import Line
 
 T = TypeVar("T")
 
 _PIECE_BYTES = 65_536
 _BOUND_SECONDS = 5.0
-_RESET_ON_CLOSE = struct.pack("ii", 1, 0)
 
 
 class Mode(Enum):
@@ -43,31 +42,6 @@ class Mode(Enum):
     """Answers come one byte every `drip_seconds`."""
 
 
-class _Line:
-    """One client's connection and ours to the server on its behalf."""
-
-    def __init__(self, client: asyncio.StreamWriter) -> None:
-        self.client = client
-        self.server: asyncio.StreamWriter | None = None
-        self.task = asyncio.current_task()
-        self.answered = 0
-        self.transaction = Transaction()
-
-    def end(self) -> None:
-        """Close both sides; what was written before still arrives."""
-        for side in (self.client, self.server):
-            if side is not None:
-                side.close()
-
-    def reset(self) -> None:
-        """Break both sides off; what is under way is lost."""
-        for side in (self.client, self.server):
-            if side is not None:
-                with contextlib.suppress(OSError):
-                    side.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESET_ON_CLOSE)
-                side.transport.abort()
-
-
 class Proxy:
     """Listens on loopback at `port` (any free one by default) and passes everything on to the target.
 
@@ -84,7 +58,7 @@ class Proxy:
         self._mode = Mode.PASS
         self._longest_answer: int | None = None
         self._commits = CommitCut(0)
-        self._lines: set[_Line] = set()
+        self._lines: set[Line] = set()
         self._place = socket.socket()
         self._server: asyncio.Server | None = None
         self._changed = asyncio.Event()
@@ -135,7 +109,7 @@ class Proxy:
 
     def drop_connections(self) -> None:
         """Reset every open connection; new ones are welcome."""
-        self._ask(self._drop(_Line.reset))
+        self._ask(self._drop(Line.reset))
 
     # --- in the proxy's thread
 
@@ -152,7 +126,7 @@ class Proxy:
         if self._server is not None:
             self._server.close()
             self._server = None
-        await self._drop(_Line.end)
+        await self._drop(Line.end)
 
     async def _enter(self, mode: Mode) -> None:
         self._mode = mode
@@ -163,14 +137,14 @@ class Proxy:
         elif self._server is None:
             await self._listen()
         if mode is Mode.RESET:
-            await self._drop(_Line.reset)
+            await self._drop(Line.reset)
 
     async def _limit(self, count: int | None) -> None:
         self._longest_answer = count
         for line in self._lines:
             line.answered = 0
 
-    async def _drop(self, how: Callable[[_Line], None]) -> None:
+    async def _drop(self, how: Callable[[Line], None]) -> None:
         tasks = [line.task for line in self._lines if line.task is not None]
         for line in list(self._lines):
             how(line)
@@ -179,18 +153,20 @@ class Proxy:
         await asyncio.gather(*tasks, return_exceptions=True)
 
     async def _serve(self, requests: asyncio.StreamReader, client: asyncio.StreamWriter) -> None:
-        line = _Line(client)
+        line = Line(client)
         self._lines.add(line)
         self.accepted += 1
         try:
-            await self._carry(line, requests)
+            # Only `_drop` cancels, and has dealt with both sides; Python 3.11's own callback would print a traceback.
+            with contextlib.suppress(asyncio.CancelledError):
+                await self._carry(line, requests)
         except (OSError, TimeoutError):
             line.reset()
         finally:
             self._lines.discard(line)
             line.end()
 
-    async def _carry(self, line: _Line, requests: asyncio.StreamReader) -> None:
+    async def _carry(self, line: Line, requests: asyncio.StreamReader) -> None:
         if self._mode is Mode.RESET:
             line.reset()
             return
@@ -216,7 +192,7 @@ class Proxy:
         await self._held()
         return piece
 
-    async def _forth(self, line: _Line, requests: asyncio.StreamReader) -> None:
+    async def _forth(self, line: Line, requests: asyncio.StreamReader) -> None:
         while (piece := await self._read(requests)) and line.server is not None:
             if self._commits.begins(line.transaction, piece) and not self._commits.delivered:
                 self._cut(line)
@@ -224,7 +200,7 @@ class Proxy:
             line.server.write(piece)
             await line.server.drain()
 
-    async def _back(self, line: _Line, answers: asyncio.StreamReader) -> None:
+    async def _back(self, line: Line, answers: asyncio.StreamReader) -> None:
         while piece := await self._read(answers):
             if line.transaction.is_cut:
                 self._cut(line)
@@ -236,7 +212,7 @@ class Proxy:
             line.answered += len(piece)
             await self._write(line.client, piece)
 
-    def _cut(self, line: _Line) -> None:
+    def _cut(self, line: Line) -> None:
         self.cuts += 1
         line.reset()
 

@@ -53,6 +53,8 @@ class Tour:
         for fault in self.orders.faults:
             if isinstance(fault, NotHere):
                 self.rows.append(table.Row(fault.id, fault.title, reason=fault.reason))
+            elif reason := fault.missing():
+                self.rows.append(table.Row(fault.id, fault.title, reason=reason))
             else:
                 self.rows.append(self._row(fault))
                 self.timeline.say(fault.id, "\n".join([self.rows[-1].word, *table.broken(self.rows[-1])]))
@@ -68,7 +70,7 @@ class Tour:
             return table.Row(trouble.id, trouble.title, seconds=seconds, reason=reason, broke_off=True)
 
     def _judged(self, trouble: Trouble, began: float) -> table.Row:
-        stack = self.ground.stack_with(trouble.overrides, trouble.linked)
+        stack = self.ground.stack_with(trouble.overrides, trouble.linked, trouble.room)
         stage = Stage(
             stack=stack,
             model=self.ground.model,

@@ -6,8 +6,9 @@ A trouble proves itself: it counts, with probes of its own, how often it was fel
 import random
 import time
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 import psycopg2
@@ -23,6 +24,11 @@ from drills.record import Record
 from drills.report import Timeline
 
 FEEL_SECONDS = 20.0
+
+
+def always_there() -> str:
+    """Nothing is missing."""
+    return ""
 
 
 @dataclass(slots=True)
@@ -50,14 +56,18 @@ class Stage:
         """How often to do something, at least once."""
         return max(1, round(number * self.scale))
 
-    def feel(self, probe: Callable[[], bool]) -> None:
-        """Count the fault as felt once the probe says so; asks for a while."""
-        deadline = time.monotonic() + FEEL_SECONDS
+    def feel(self, probe: Callable[[], bool], seconds: float = FEEL_SECONDS) -> None:
+        """Count the fault as felt once the probe says so; asks for so long."""
+        deadline = time.monotonic() + seconds
         while time.monotonic() < deadline:
             if probe():
                 self.felt += 1
                 return
             time.sleep(0.1)
+
+    def encourage(self, part: str) -> None:
+        """Keep the launcher's pause between the lives of a part that is up from growing."""
+        self.stack.up(part)
 
     def kill(self, part: str) -> None:
         """SIGKILL the part's tree and wait until its next life is ready; felt when it is another process."""
@@ -65,7 +75,7 @@ class Stage:
         self.stack.kill(part)
         self.stack.wait_ready(part)
         self.felt += self.stack.status()[part].pid != before
-        self.stack.up(part)  # it is up: this only keeps the launcher's pause between lives from growing
+        self.encourage(part)
 
     @contextmanager
     def frozen(self, part: str) -> Iterator[None]:
@@ -100,13 +110,13 @@ class Stage:
         body = {"session_id": session_id or f"{tenant}-1", "message": text, "metadata": {"tenant": tenant}}
         requests.post(f"{self.target.gateway}/v1/session/message", json=body, timeout=10).raise_for_status()
 
-    def sql(self, statement: str) -> list[tuple[Any, ...]]:
-        """Ask Postgres, on a connection that is closed at once."""
+    def sql(self, statement: str, **parameters: object) -> list[tuple[Any, ...]]:
+        """Ask Postgres, on a connection that is closed at once; the parameter `tenant` is the load's if not given."""
         connection = psycopg2.connect(self.stack.environment["POSTGRES_DSN"], connect_timeout=3)
         try:
             connection.autocommit = True
             with connection.cursor() as cursor:
-                cursor.execute(statement, {"tenant": self.target.tenant})
+                cursor.execute(statement, {"tenant": self.target.tenant, **parameters})
                 return cursor.fetchall()
         finally:
             connection.close()
@@ -128,6 +138,10 @@ class Trouble:
     overrides: Mapping[str, str] = field(default_factory=dict)
     linked: bool = False
     """Whether it needs proxies between our processes and the servers."""
+    missing: Callable[[], str] = always_there
+    """Why this machine cannot cause it, asked right before; empty where it can."""
+    room: Callable[[Path], AbstractContextManager[None]] | None = None
+    """What has to stand around the stack's folder, from before its start until after its end."""
 
     @staticmethod
     def marks(record: Record) -> list[str]:

@@ -12,7 +12,7 @@ FATAL = "m900005 this message kills whoever answers it"
 FATAL_ATTEMPTS = 5
 SHARED_DEATHS = 2
 SETTLE_SECONDS = 150.0
-_TURN = "SELECT state, attempts FROM turns WHERE tenant = '{tenant}'"
+_TURN = "SELECT state, attempts FROM turns WHERE tenant = %(tenant)s"
 
 
 def kill_tree(stage: Stage) -> None:
@@ -70,12 +70,12 @@ def _who_asks_by(port: int, stage: Stage) -> psutil.Process:
 
 
 def _is_over(stage: Stage, tenant: str) -> bool:
-    rows = stage.sql(_TURN.format(tenant=tenant))
+    rows = stage.sql(_TURN, tenant=tenant)
     return bool(rows) and rows[0][0] not in ("queued", "running")
 
 
 def _set_aside(stage: Stage, tenant: str, deaths: int, worker_deaths: int) -> list[str]:
-    rows = stage.sql(_TURN.format(tenant=tenant))
+    rows = stage.sql(_TURN, tenant=tenant)
     state = rows[0][0] if rows else "missing"
     found = [] if state == "dead" else [f"the fatal message is {state} instead of dead"]
     if deaths != FATAL_ATTEMPTS:

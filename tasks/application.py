@@ -1,9 +1,8 @@
 """The Celery application of every worker, beat and Flower. Workers name the modules they need: `--include`."""
 
-from celery import Celery
-
+from app.adapters.celery_clock import SteadyCelery
 from tasks.acknowledging import acknowledge_honestly
 
 acknowledge_honestly()
-celery = Celery("soma")
+celery = SteadyCelery("soma")
 celery.config_from_object("celeryconfig")

@@ -19,6 +19,7 @@ class ServiceTask(Task):  # type: ignore[misc]
     abstract = True
     ignore_result = True
     typing = True
+    Request = "tasks.hearing:SteadyRequest"
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         """Run the body within its log context."""

@@ -4,9 +4,9 @@ import time
 from datetime import UTC, datetime
 from functools import cached_property, lru_cache
 
-from celery import Celery
 from sqlalchemy import Engine
 
+from app.adapters.celery_clock import SteadyCelery
 from app.adapters.celery_doorbell import CeleryDoorbell
 from app.adapters.redis.live import RedisBroadcast
 from app.adapters.sql.engine import create_engine
@@ -63,7 +63,7 @@ class Process:
     @cached_property
     def doorbell(self) -> CeleryDoorbell:
         """Rings by name; knows no task's code."""
-        app = Celery("doorbell", set_as_current=False)
+        app = SteadyCelery("doorbell", set_as_current=False)
         app.config_from_object("celeryconfig")
         return CeleryDoorbell(app, self.settings.redis_url.get_secret_value())
 

@@ -187,6 +187,23 @@ def test_dropped_connections_are_reset_and_new_ones_welcome(proxy: Proxy, dial: 
     assert says_back(dial(), b"hello")
 
 
+def test_connections_that_are_dropped_in_a_black_hole_end_without_a_complaint(
+    proxy: Proxy, dial: Callable[[], socket.socket], caplog: pytest.LogCaptureFixture
+) -> None:
+    old = dial()
+    assert says_back(old, b"hello")
+    proxy.mode = Mode.BLACK_HOLE
+    dial().sendall(b"never answered")
+    eventually(lambda: proxy.open_connections == 2, 5)
+
+    proxy.drop_connections()
+
+    eventually(lambda: proxy.open_connections == 0, 5)
+    proxy.mode = Mode.PASS
+    assert says_back(dial(), b"hello")
+    assert caplog.text == ""
+
+
 def test_delay_makes_everything_slow_and_nothing_wrong(proxy: Proxy, dial: Callable[[], socket.socket]) -> None:
     proxy.delay_seconds = 0.1
     connection = dial()
