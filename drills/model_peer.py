@@ -8,6 +8,7 @@ import json
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from types import TracebackType
 from typing import Any, Final, Self
@@ -42,6 +43,15 @@ class ModelPeer:
     def listen_to(self, asked: Callable[[str], None]) -> None:
         """Have this called with every message, before its answer begins."""
         self._server.asked = asked
+
+    @contextmanager
+    def at_pace(self, pace: Callable[[str], float]) -> Iterator[None]:
+        """While the block runs, answers that begin have this pace."""
+        usual, self._server.pace = self._server.pace, pace
+        try:
+            yield
+        finally:
+            self._server.pace = usual
 
     def __enter__(self) -> Self:
         self._thread.start()
