@@ -15,6 +15,7 @@ from drills.recorder import Recorder
 from drills.trouble import Signs, Stage, Trouble
 from drills.vigil import Vigil
 from drills.vitals import holdings
+from drills.warm_up import fill_pools
 from drills.watch import Watch
 
 SETTLE_SECONDS = 12.0
@@ -54,6 +55,7 @@ class Bout:
     def run(self) -> Record:
         """The whole record, also when promises were broken; what cannot even be asked for raises."""
         letters = self._database.dead_letters()
+        fill_pools(self._stage)
         for part in (self._load, self._watch, self._audience):
             part.start()
         try:

@@ -4,7 +4,6 @@ import time
 from contextlib import ExitStack
 
 from drills.ground import QUICK_PAUSE
-from drills.record import mark_of
 from drills.trouble import Stage
 
 CONVERSATION, SECOND = "worker-conversation", "worker-conversation-2"
@@ -12,7 +11,7 @@ FATAL = "m900005 this message kills whoever answers it"
 FATAL_ATTEMPTS = 5
 SETTLE_SECONDS = 150.0
 ANSWERING_SECONDS = 30.0
-LONG_SECONDS, LONG_EVERY = 9.0, 12
+LONG_SECONDS, LONG_EVERY_SECONDS = 9.0, 2.4
 _HELD = """
     SELECT count(*) FROM turns t JOIN session_events e
       ON e.session_id = t.session_id AND e.turn_seq = t.seq AND e.type = 'assistant.thinking'
@@ -35,28 +34,37 @@ def zombie(stage: Stage) -> None:
 
     Some answers take so long that the other worker still writes them anew when the first one brings its own.
     """
-    with stage.joined_by(SECOND), stage.model.at_pace(_long_now_and_then):
+    with stage.joined_by(SECOND), stage.model.at_pace(_LongNowAndThen()):
         stage.rest(3)
         for _ in range(stage.times(2)):
-            _await_answering(stage, 2.0)
+            in_the_middle = _await_answering(stage, 2.0)
             with stage.frozen(CONVERSATION):
-                stage.feel(lambda: stage.stack.status()[CONVERSATION].state == "frozen")
+                stage.felt += in_the_middle and stage.stack.status()[CONVERSATION].state == "frozen"
                 time.sleep(9)  # the lease is 5 s in this drill and is not scaled
             stage.rest(4)
 
 
-def _long_now_and_then(text: str) -> float:
-    if int(mark_of(text)[1:] or "1") % LONG_EVERY:
-        return QUICK_PAUSE
-    return LONG_SECONDS / (len(text.split()) + 5)
+class _LongNowAndThen:
+    """A pace: answers are quick, and every few seconds one is long, each time that it is begun."""
+
+    def __init__(self) -> None:
+        self._next = time.monotonic()
+        self._long: set[str] = set()
+
+    def __call__(self, text: str) -> float:
+        if time.monotonic() >= self._next:
+            self._next = time.monotonic() + LONG_EVERY_SECONDS
+            self._long.add(text)
+        return LONG_SECONDS / (len(text.split()) + 5) if text in self._long else QUICK_PAUSE
 
 
-def _await_answering(stage: Stage, seconds: float) -> None:
+def _await_answering(stage: Stage, seconds: float) -> bool:
     """Wait, for a while, until the worker has been writing an answer for so long: what strikes it now strikes that."""
     question = _HELD.format(pid=stage.stack.status()[CONVERSATION].pid, seconds=seconds)
     deadline = time.monotonic() + ANSWERING_SECONDS
-    while not stage.sql(question)[0][0] and time.monotonic() < deadline:
+    while not (found := bool(stage.sql(question)[0][0])) and time.monotonic() < deadline:
         time.sleep(0.1)
+    return found
 
 
 def fatal_message(stage: Stage) -> None:

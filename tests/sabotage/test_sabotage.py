@@ -23,7 +23,7 @@ pytestmark = [pytest.mark.sabotage, pytest.mark.timeout(600)]
 def campaign(folder: Path, fault: str, settings: Mapping[str, str]) -> tuple[int, dict[str, list[str]], str]:
     """Exit status, broken promises by number, and what was printed, of one fault in short."""
     result = folder / "drill.json"
-    argv = [sys.executable, "-m", "drills", "campaign", "--smoke", "--fault", fault]
+    argv = [sys.executable, "-m", "drills", "campaign", "--smoke", "--rate", "2", "--fault", fault]
     argv += ["--data", str(folder), "--json", str(result)]
     argv += [word for name, value in settings.items() for word in ("--set", f"{name}={value}")]
     done = subprocess.run(argv, cwd=ROOT, capture_output=True, text=True, check=False)
