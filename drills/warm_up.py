@@ -34,5 +34,5 @@ def _asked(held: ExitStack, server: str, path: str) -> socket.socket:
     """A line on which this question was asked and the answer is still to come."""
     address = urlsplit(server)
     line = held.enter_context(socket.create_connection((address.hostname or "", address.port or 80), ANSWER_SECONDS))
-    line.sendall(f"GET {path} HTTP/1.1\r\nHost: {address.netloc}\r\nConnection: close\r\n\r\n".encode())
+    line.sendall(f"GET {path} HTTP/1.1\r\nHost: {address.netloc}\r\n\r\n".encode())
     return line
