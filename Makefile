@@ -1,7 +1,7 @@
 # Everything a person or a machine does with this project. Bare `make` prints the list.
 .DEFAULT_GOAL := help
 .PHONY: help run status logs stop test test-unit coverage lint format types imports work dead-letters drill \
-	drill-outage bench bench-start bench-claims bench-drain bench-recovery lock clean \
+	drill-outage test-sabotage bench bench-start bench-claims bench-drain bench-recovery lock clean \
 	install install-test
 
 PORT_OFFSET ?= 0
@@ -34,6 +34,9 @@ test: install-test ## everything that proves the system: lint, types, imports, a
 
 test-unit: install-test ## the tests that need no server
 	@$(BIN)/python -m pytest tests/unit tests/architecture -m "not servers and not browser"
+
+test-sabotage: install-test ## take out what makes the promises true, piece by piece: the drill must turn red (15 min)
+	@$(BIN)/python -m pytest tests/sabotage -m sabotage
 
 coverage: install-test ## which lines the unit, contract and integration tests reach
 	@$(BIN)/coverage run -m pytest tests/unit tests/contracts tests/integration

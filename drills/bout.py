@@ -5,9 +5,6 @@ from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-import psycopg2
-
-from drills.campaign import in_words
 from drills.collect import UNIVERSE, Collector
 from drills.growth import more
 from drills.load import Load, Shape, Target
@@ -16,10 +13,11 @@ from drills.readers import Audience
 from drills.record import Evidence, Holdings, Record, Transcript, Window
 from drills.recorder import Recorder
 from drills.trouble import Signs, Stage, Trouble
+from drills.vigil import Vigil
 from drills.vitals import holdings
+from drills.warm_up import fill_pools
 from drills.watch import Watch
 
-LINE_EVERY_SECONDS = 15.0
 SETTLE_SECONDS = 12.0
 
 
@@ -52,10 +50,12 @@ class Bout:
         self._database = Database(stage.stack.environment["POSTGRES_DSN"], stage.target.tenant)
         self._signs = Signs(trouble, stage.stack)
         self._watch = Watch(stage.stack, self._signs, self._load, self._database)
+        self._vigil = Vigil(self._watch, self._database, stage.timeline)
 
     def run(self) -> Record:
         """The whole record, also when promises were broken; what cannot even be asked for raises."""
         letters = self._database.dead_letters()
+        fill_pools(self._stage)
         for part in (self._load, self._watch, self._audience):
             part.start()
         try:
@@ -71,7 +71,7 @@ class Bout:
         return self._complete(window, letters, transcripts, (before, after))
 
     def _through(self) -> tuple[Holdings, Window]:
-        self._pass_time(self._pace.calm)
+        self._vigil.pass_time("calm", self._pace.calm)
         before = holdings(self._stage.stack.data_dir, self._database)
         self._signs.forget()
         broken_at = time.time()
@@ -79,32 +79,10 @@ class Bout:
         self._trouble.act(self._stage)
         healed_at = time.time()
         self._stage.timeline.say("healed", f"after {healed_at - broken_at:.1f} s, felt {self._stage.felt} times")
-        self._pass_time(self._pace.after)
+        self._vigil.pass_time("after", self._pace.after)
         self._load.stop()
-        return before, Window(broken_at, healed_at, self._wait_for_quiet(healed_at), self._pace.patience)
-
-    def _pass_time(self, seconds: float) -> None:
-        deadline = time.monotonic() + seconds
-        while (left := deadline - time.monotonic()) > 0:
-            time.sleep(min(LINE_EVERY_SECONDS, left))
-        if self._watch.samples:
-            self._stage.timeline.say("load", in_words(self._watch.samples[-1]))
-
-    def _wait_for_quiet(self, healed_at: float) -> float | None:
-        """When nothing was owed any more; None when patience ended before that."""
-        owed: object = "unknown"
-        while time.time() - healed_at < self._pace.patience:
-            try:
-                owed = found = self._database.owed()
-            except psycopg2.Error as error:
-                owed = f"Postgres does not tell: {type(error).__name__}"
-            else:
-                if not found.total:
-                    self._stage.timeline.say("drained", f"{time.time() - healed_at:.1f} s after the healing")
-                    return time.time()
-            time.sleep(0.25)
-        self._stage.timeline.say("drained", f"not within {self._pace.patience:.0f} s: {owed}")
-        return None
+        patience = self._pace.patience
+        return before, Window(broken_at, healed_at, self._vigil.wait_for_quiet(healed_at, patience), patience)
 
     def _settled(self, before: Holdings) -> Holdings:
         """What is held once all is quiet; what is only slow to be given back gets a while."""

@@ -11,12 +11,11 @@ from drills.collect import UNIVERSE, Collector
 from drills.faults import SABOTAGES, Fault, StackControl
 from drills.load import Load, Shape, Target
 from drills.observe import Database
-from drills.record import Record, Sample, Window
+from drills.record import Record, Window
 from drills.recorder import Recorder
 from drills.report import Timeline
+from drills.vigil import Vigil
 from drills.watch import Watch
-
-LINE_EVERY_SECONDS = 10.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,6 +44,7 @@ class Campaign:
         self._load = Load(self._target, self._recorder, plan.shape)
         self._database = Database(stack.environment["POSTGRES_DSN"], self._target.tenant)
         self._watch = Watch(stack, fault, self._load, self._database)
+        self._vigil = Vigil(self._watch, self._database, timeline)
 
     def run(self) -> Record:
         """Go through all parts; the record is complete even when promises were broken."""
@@ -52,7 +52,7 @@ class Campaign:
         self._watch.start()
         try:
             broken_at, healed_at = self._break_and_heal()
-            drained_at = self._wait_for_quiet(healed_at)
+            drained_at = self._drained_at(healed_at)
         finally:
             self._load.stop()
             self._watch.stop()
@@ -61,12 +61,12 @@ class Campaign:
         return self._collect(Window(broken_at, healed_at, drained_at, self._plan.patience))
 
     def _break_and_heal(self) -> tuple[float, float]:
-        self._pass_time("calm", self._plan.calm)
+        self._vigil.pass_time("calm", self._plan.calm)
         with self._watch.lock:
             self._fault.break_it(self._stack)
             broken_at = time.time()
         self._timeline.say("fault", self._fault.title)
-        self._pass_time("fault", self._plan.fault)
+        self._vigil.pass_time("fault", self._plan.fault)
         if self._plan.sabotage:
             SABOTAGES[self._plan.sabotage][0](self._stack)
             self._timeline.say("sabotage", self._plan.sabotage)
@@ -80,39 +80,14 @@ class Campaign:
         if self._plan.sabotage:
             SABOTAGES[self._plan.sabotage][1](self._stack)
 
-    def _pass_time(self, part: str, seconds: float) -> None:
-        """Let the load run; a line now and then, and one when the product first shows the fault."""
-        deadline = time.monotonic() + seconds
-        while (left := deadline - time.monotonic()) > 0:
-            time.sleep(min(LINE_EVERY_SECONDS, left))
-            if self._watch.samples:
-                self._timeline.say(part, in_words(self._watch.samples[-1]))
-
-    def _wait_for_quiet(self, healed_at: float) -> float | None:
-        """When nothing was owed any more, watched until patience ends; the load stops on the way."""
-        self._pass_time("after", self._plan.after)
+    def _drained_at(self, healed_at: float) -> float | None:
+        """When nothing was owed any more; the load goes on for a while and then stops."""
+        self._vigil.pass_time("after", self._plan.after)
         self._load.stop()
-        self._timeline.say("quiet", f"no new messages; waiting for {self._database.owed()}")
-        while time.time() - healed_at < self._plan.patience:
-            if not self._database.owed().total:
-                self._timeline.say("drained", f"{time.time() - healed_at:.1f} s after the healing nothing is owed")
-                return time.time()
-            time.sleep(0.25)
-        self._timeline.say("drained", f"not within {self._plan.patience:.0f} s: {self._database.owed()}")
-        return None
+        return self._vigil.wait_for_quiet(healed_at, self._plan.patience)
 
     def _collect(self, window: Window) -> Record:
         """Read everything that exists; each store through its own door."""
         return Collector(self._stack, self._target, self._database, self._timeline).collect(
             self._journal, tuple(self._watch.samples), window
         )
-
-
-def in_words(sample: Sample) -> str:
-    """One sample as a line of the timeline."""
-    metric = "?" if sample.metric_backlog is None else f"{sample.metric_backlog:.0f}"
-    return (
-        f"accepted {sample.accepted}, replica {sample.replica_rows}, memory_sync backlog {sample.backlog} "
-        f"(worker metric {metric}), fault {'felt' if sample.felt else 'not felt'}, "
-        f"{'shown in health' if sample.shown else 'health shows none'}"
-    )

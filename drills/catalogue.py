@@ -64,7 +64,7 @@ CATALOGUE: tuple[Trouble | NotHere, ...] = (
     Trouble("F24", "Kafka stopped for 30 s", kafka_faults.freeze, 1, ("kafka",)),
     Trouble("F25", "a replicator stopped past its session beside a live one", kafka_faults.zombie, 4),
     Trouble("F26", "poison in memory.wal, 8 kinds, 5 of each", poison.poison, 40, ("memory_dlq",)),
-    Trouble("F27", "replicators started and stopped every 3 s", kafka_faults.come_and_go, 8),
+    Trouble("F27", "replicators started and stopped every 3 s, killed", kafka_faults.come_and_go, 11),
     Trouble(
         "F28",
         "a worker's clock jumps an hour ahead, then behind",

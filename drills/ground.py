@@ -43,11 +43,12 @@ def refuse_foreign(folder: Path) -> None:
 class Ground:
     """Hands out a running stack with the settings that are wanted."""
 
-    def __init__(self, folder: Path, timeline: Timeline) -> None:
+    def __init__(self, folder: Path, timeline: Timeline, settings: Mapping[str, str] | None = None) -> None:
         self.model: ModelPeer
         """The scripted model of the stack that runs; there is none before `stack_with`."""
         self._folder = folder
         self._timeline = timeline
+        self._settings = dict(settings or {})
         self._life = ExitStack()
         self._stack: Stack | LinkedStack | None = None
         self._layout: tuple[Mapping[str, str], bool, Room | None] | None = None
@@ -71,7 +72,7 @@ class Ground:
         if room is not None:
             self._life.enter_context(room(folder))
         self.model = self._life.enter_context(ModelPeer(pace))
-        given = {"LLM_BASE_URL": self.model.url, **overrides}
+        given = {"LLM_BASE_URL": self.model.url, **self._settings, **overrides}
         parts = (*PARTS, *SECONDS)
         stack: Stack | LinkedStack = self._life.enter_context(
             linked(folder, parts, given, self._told)

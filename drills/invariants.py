@@ -8,6 +8,7 @@ from collections import Counter
 from collections.abc import Callable, Iterable
 from itertools import pairwise
 
+from drills.attempts import revenants
 from drills.growth import growth
 from drills.model_peer import answer_to
 from drills.record import TERMINAL_STATES, TERMINAL_TYPES, Event, Kept, Record, mark_of
@@ -53,7 +54,7 @@ def strangers(record: Record) -> Problems:
 
 
 def disorder(record: Record) -> Problems:
-    """I3: gaps in a session's `seq`, messages not in the order they were sent, answers not in that of the messages."""
+    """I3: gaps in a session's `seq`; messages, answers or the attempts of a turn not in their order."""
     order = {message.text: place for place, message in enumerate(record.messages)}
     problems: Problems = []
     for session_id, events in record.sessions().items():
@@ -63,7 +64,7 @@ def disorder(record: Record) -> Problems:
         problems += _inversions(f"messages of session {session_id}", places)
         rank = {mark_of(event.text): place for place, event in enumerate(asked)}
         answers = [rank.get(mark_of(event.text), -1) for event in events if event.type == "assistant.final"]
-        problems += _inversions(f"answers of session {session_id}", answers) + _premature(events)
+        problems += _inversions(f"answers of session {session_id}", answers) + _premature(events) + revenants(events)
     beside = sum(sample.side_by_side for sample in record.samples)
     return problems + ([f"two turns of one session ran side by side in {beside} samples"] if beside else [])
 

@@ -1,6 +1,10 @@
 """What can happen to Kafka and to those who read it: down, stopped, a zombie reader, readers that come and go."""
 
 import time
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
+
+import psycopg2
 
 from drills.gates import kafka_is_silent
 from drills.trouble import Stage
@@ -10,6 +14,9 @@ FIRST, SECOND = "worker-replicator", "worker-replicator-2"
 TAKEN_OVER = "every partition went on beside a frozen replicator after at most, s"
 _OFFSETS = "SELECT partition, next_offset FROM replicator_offsets"
 TAKE_OVER_SECONDS = 10.0
+BATCH_SECONDS = 20.0
+_HOLD_ROWS = "LOCK TABLE memory_replica IN SHARE MODE"
+_WAITING = "SELECT count(*) FROM pg_locks WHERE relation = 'memory_replica'::regclass AND NOT granted"
 
 
 def down(stage: Stage) -> None:
@@ -58,7 +65,7 @@ def _all_moved(before: dict[int, int], now: dict[int, int]) -> bool:
 
 
 def come_and_go(stage: Stage) -> None:
-    """Two replicators, one of them ended and started again every 3 s."""
+    """Two replicators, one of them ended and started again every 3 s; then one killed in the middle of its batch."""
     with stage.joined_by(SECOND):
         for turn in range(stage.times(8)):
             part = (FIRST, SECOND)[turn % 2]
@@ -66,3 +73,31 @@ def come_and_go(stage: Stage) -> None:
             stage.stack.restart(part)
             stage.felt += stage.stack.status()[part].pid != before
             stage.rest(3)
+    for _ in range(stage.times(3)):
+        _kill_in_the_middle(stage)
+        stage.rest(3)
+
+
+def _kill_in_the_middle(stage: Stage) -> None:
+    """SIGKILL a replicator at the moment when the rows of its batch wait to be written."""
+    before = stage.stack.status()[FIRST].pid
+    with _rows_held_back(stage):
+        deadline = time.monotonic() + BATCH_SECONDS
+        while not stage.sql(_WAITING)[0][0]:
+            if time.monotonic() > deadline:
+                stage.later.append(lambda: ["no batch of the replicator could be met in its middle"])
+                return
+            time.sleep(0.02)
+        stage.stack.kill(FIRST)
+    stage.stack.wait_ready(FIRST)
+    stage.felt += stage.stack.status()[FIRST].pid != before
+    stage.stack.up(FIRST)  # as in `Stage.kill`
+
+
+@contextmanager
+def _rows_held_back(stage: Stage) -> Iterator[None]:
+    """While the block runs, whoever writes to the replica waits; reading goes on."""
+    with closing(psycopg2.connect(stage.stack.environment["POSTGRES_DSN"], connect_timeout=3)) as connection:
+        with connection.cursor() as cursor:
+            cursor.execute(_HOLD_ROWS)
+        yield

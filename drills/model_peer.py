@@ -7,6 +7,7 @@ streams a short answer that names the message it belongs to, so that the checker
 import json
 import time
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from typing import Any, Final
 
 from drills.http_peer import HttpPeer, QuietHandler
@@ -40,6 +41,15 @@ class ModelPeer(HttpPeer):
     def listen_to(self, asked: Callable[[str, int], None]) -> None:
         """Have this called with every message and the port of the connection that it came by, before its answer."""
         self.asked = asked
+
+    @contextmanager
+    def at_pace(self, pace: Callable[[str], float]) -> Iterator[None]:
+        """While the block runs, answers that begin have this pace."""
+        usual, self.pace = self.pace, pace
+        try:
+            yield
+        finally:
+            self.pace = usual
 
 
 def _nobody(_text: str, _port: int) -> None:

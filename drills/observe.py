@@ -127,6 +127,7 @@ def _event(session_id: str, item: Mapping[str, Any]) -> Event:
         type=payload["type"],
         text=payload["message"],
         at=datetime.fromisoformat(payload["created_at"]).timestamp(),
+        attempt=int(payload["metadata"].get("attempt", 0)),
     )
 
 

@@ -29,6 +29,8 @@ class Event:
     type: str
     text: str
     at: float
+    attempt: int = 0
+    """Which attempt of its turn wrote it; 0 where that is not told."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -36,6 +36,7 @@ class Orders:
     scale: float
     minutes: float
     seed: int
+    settings: Mapping[str, str]
 
 
 @dataclass(slots=True)
@@ -113,7 +114,8 @@ def _orders(options: argparse.Namespace, faults: Sequence[Trouble | NotHere]) ->
     usual = Pace(shape=shape)
     short = Pace(calm=4.0, after=3.0, shape=shape)
     scale = SMOKE_SCALE if options.smoke else 1.0
-    return Orders(faults, short if options.smoke else usual, scale, options.minutes, options.seed)
+    pace = short if options.smoke else usual
+    return Orders(faults, pace, scale, options.minutes, options.seed, dict(options.set))
 
 
 def _run(orders: Orders, data: Path, json_path: Path) -> int:
@@ -123,7 +125,7 @@ def _run(orders: Orders, data: Path, json_path: Path) -> int:
     timeline.title(
         f"campaign of {len(orders.faults)} faults, {orders.pace.shape.rate:g} messages/s, seed {orders.seed}"
     )
-    ground = Ground(folder, timeline)
+    ground = Ground(folder, timeline, orders.settings)
     tour = Tour(orders, ground, timeline, folder)
     try:
         tour.run()
@@ -131,9 +133,17 @@ def _run(orders: Orders, data: Path, json_path: Path) -> int:
         ground.close()
     print(table.table(tour.rows), flush=True)
     settings = {"seed": orders.seed, "scale": orders.scale, "minutes": orders.minutes, **asdict(orders.pace)}
+    settings["set"] = dict(orders.settings)
     report.write_json(json_path, table.as_json(tour.rows, settings))
     print(f"({timeline.seconds:.0f} s; {json_path}, journals and evidence in {folder})")
     return int(any(row.failed for row in tour.rows))
+
+
+def _setting(text: str) -> tuple[str, str]:
+    name, found, value = text.partition("=")
+    if not (name and found):
+        raise argparse.ArgumentTypeError(f"{text} is not NAME=VALUE")
+    return name, value
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -148,6 +158,9 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--seed", type=int, default=1, help="makes the load and the random mix repeat themselves (1)")
     parser.add_argument("--minutes", type=float, default=2.0, help="length of the random mix F33 (2)")
     parser.add_argument("--rate", type=float, default=5.0, help="messages per second of all writers (5)")
+    parser.add_argument(
+        "--set", action="append", default=[], type=_setting, metavar="NAME=VALUE", help="a setting for every process"
+    )
     parser.add_argument("--json", default="drill.json", help="where the result goes (drill.json)")
     parser.add_argument("--data", default="var/drills", help="folder for the drill's own stacks (var/drills)")
     return parser

@@ -5,6 +5,7 @@ from contextlib import ExitStack
 
 import psutil
 
+from drills.ground import QUICK_PAUSE
 from drills.trouble import Stage
 
 CONVERSATION, SECOND = "worker-conversation", "worker-conversation-2"
@@ -12,25 +13,61 @@ FATAL = "m900005 this message kills whoever answers it"
 FATAL_ATTEMPTS = 5
 SHARED_DEATHS = 2
 SETTLE_SECONDS = 150.0
+ANSWERING_SECONDS = 30.0
+LONG_SECONDS, LONG_EVERY_SECONDS = 9.0, 2.4
+_HELD = """
+    SELECT count(*) FROM turns t JOIN session_events e
+      ON e.session_id = t.session_id AND e.turn_seq = t.seq AND e.type = 'assistant.thinking'
+    WHERE t.tenant = %(tenant)s AND t.state = 'running' AND t.lease_owner LIKE '%%:{pid}:%%'
+      AND e.created_at BETWEEN now() - interval '6 s' AND now() - interval '{seconds} s'
+"""
 _TURN = "SELECT state, attempts FROM turns WHERE tenant = %(tenant)s"
 
 
 def kill_tree(stage: Stage) -> None:
     """SIGKILL the worker that answers, again and again."""
     for _ in range(stage.times(10)):
+        _await_answering(stage, 0.2)
         stage.kill(CONVERSATION)
         stage.rest(2)
 
 
 def zombie(stage: Stage) -> None:
-    """Stop a worker past its lease beside a live one, then let it go on with what is no longer its own."""
-    with stage.joined_by(SECOND):
+    """Stop a worker past its lease beside a live one, then let it go on with what is no longer its own.
+
+    Some answers take so long that the other worker still writes them anew when the first one brings its own.
+    """
+    with stage.joined_by(SECOND), stage.model.at_pace(_LongNowAndThen()):
         stage.rest(3)
         for _ in range(stage.times(2)):
+            in_the_middle = _await_answering(stage, 2.0)
             with stage.frozen(CONVERSATION):
-                stage.feel(lambda: stage.stack.status()[CONVERSATION].state == "frozen")
+                stage.felt += in_the_middle and stage.stack.status()[CONVERSATION].state == "frozen"
                 time.sleep(9)  # the lease is 5 s in this drill and is not scaled
             stage.rest(4)
+
+
+class _LongNowAndThen:
+    """A pace: answers are quick, and every few seconds one is long, each time that it is begun."""
+
+    def __init__(self) -> None:
+        self._next = time.monotonic()
+        self._long: set[str] = set()
+
+    def __call__(self, text: str) -> float:
+        if time.monotonic() >= self._next:
+            self._next = time.monotonic() + LONG_EVERY_SECONDS
+            self._long.add(text)
+        return LONG_SECONDS / (len(text.split()) + 5) if text in self._long else QUICK_PAUSE
+
+
+def _await_answering(stage: Stage, seconds: float) -> bool:
+    """Wait, for a while, until the worker has been writing an answer for so long: what strikes it now strikes that."""
+    question = _HELD.format(pid=stage.stack.status()[CONVERSATION].pid, seconds=seconds)
+    deadline = time.monotonic() + ANSWERING_SECONDS
+    while not (found := bool(stage.sql(question)[0][0])) and time.monotonic() < deadline:
+        time.sleep(0.1)
+    return found
 
 
 def fatal_message(stage: Stage) -> None:

@@ -174,6 +174,7 @@ def _finish(turn: Turn, conversation: Conversation, answer: Answer) -> str:
     metadata = {
         "status": "completed",
         "source": answer.source,
+        "attempt": turn.attempts,
         "usage": {"input_tokens": answer.usage.input_tokens, "output_tokens": answer.usage.output_tokens},
     }
     final = NewEvent(f"{turn.event_id}:answer", EventType.FINAL, "assistant", answer.text, metadata)

@@ -78,7 +78,7 @@ def test_a_message_is_answered_once_with_everything_that_belongs_to_it() -> None
     assert stage.types == ["user", "assistant.started", "assistant.thinking", "assistant.final"]
     assert stage.last["message"] == "Once upon"
     assert stage.last["metadata"] == {
-        "status": "completed", "source": "scripted", "usage": {"input_tokens": 7, "output_tokens": 9}
+        "status": "completed", "source": "scripted", "attempt": 1, "usage": {"input_tokens": 7, "output_tokens": 9}
     }  # fmt: skip
     memory = stage.store.memory_rows.rows[f"{stage.message.event_id}:answer"].thing
     assert (memory.place.universe, memory.place.namespace, memory.role) == ("u-1", "wm", "assistant")

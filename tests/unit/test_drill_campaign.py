@@ -44,6 +44,13 @@ def test_an_unknown_fault_is_answered_with_the_known_ones(capsys: pytest.Capture
     assert "F12" in told
 
 
+def test_a_setting_without_a_value_is_wrong_usage(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit, match="2"):
+        tour.main(["--set", "LEASE_SECONDS"])
+
+    assert "is not NAME=VALUE" in capsys.readouterr().err
+
+
 def test_a_stack_that_is_not_the_drills_own_is_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     lock = os.open(tmp_path / "lock", os.O_RDWR | os.O_CREAT)
     fcntl.flock(lock, fcntl.LOCK_EX)

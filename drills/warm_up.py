@@ -1,0 +1,38 @@
+"""Filling what fills up once: pools of threads and connections, so that what grows during a fault is growth.
+
+A pool begins nearly empty and keeps what it was ever asked for. Asked for much at once before anything is measured, it
+has its size, and the comparison of before and after may be strict.
+"""
+
+import socket
+from contextlib import ExitStack, suppress
+from urllib.parse import urlsplit
+
+from drills.trouble import Stage
+
+STREAMS, QUESTIONS = 64, 64
+ANSWER_SECONDS = 10.0
+
+
+def fill_pools(stage: Stage) -> None:
+    """Many open streams and, beside them, many questions at once; returns when all are answered and closed."""
+    tenant = f"{stage.target.tenant}-warm"
+    stage.post("hello", tenant)
+    gateway, brain = stage.target.gateway, stage.stack.url("brain")
+    with ExitStack() as held:
+        lines = [_asked(held, gateway, f"/v1/session/{tenant}-1/events") for _ in range(STREAMS)]
+        lines += [_asked(held, gateway, f"/v1/sessions/{tenant}-1/events") for _ in range(QUESTIONS)]
+        lines += [
+            _asked(held, brain, f"/memory/items?tenant={tenant}&namespace=wm&universe=drill") for _ in range(QUESTIONS)
+        ]
+        for line in lines:
+            with suppress(OSError):
+                line.recv(64)
+
+
+def _asked(held: ExitStack, server: str, path: str) -> socket.socket:
+    """A line on which this question was asked and the answer is still to come."""
+    address = urlsplit(server)
+    line = held.enter_context(socket.create_connection((address.hostname or "", address.port or 80), ANSWER_SECONDS))
+    line.sendall(f"GET {path} HTTP/1.1\r\nHost: {address.netloc}\r\n\r\n".encode())
+    return line
