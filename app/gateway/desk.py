@@ -18,7 +18,7 @@ desk = Area("desk")
 class WorkQuery(Query):
     """Which rows."""
 
-    kind: Literal["turn", "memory", "record"] | None = None
+    kind: Literal["turn", "memory", "record", "tool_call"] | None = None
     state: Literal["owed", "waiting", "leased", "dead"] | None = None
     after: str = ""
     limit: Annotated[int, Field(ge=1, le=200)] = 50
@@ -87,7 +87,7 @@ def list_work(query: WorkQuery) -> WorkItems:
 @desk.route(
     "POST",
     "/v1/admin/work/<kind>/<work_id>/retry",
-    "Try this row now; a dead memory or record gets another life",
+    "Try this row now; a dead one that is no turn gets another life",
     answer=Work,
     errors=(404, 409, 503),
 )

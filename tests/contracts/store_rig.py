@@ -13,10 +13,13 @@ from app.adapters.sql.outboxes import SqlMemoryOutbox, SqlMessageOutbox
 from app.adapters.sql.presence import Presence
 from app.adapters.sql.rows import owe_records
 from app.adapters.sql.stream_store import SqlStreamStore
+from app.adapters.sql.tool_calls import SqlToolCalls
+from app.adapters.sql.tool_requests import SqlToolRequests
 from app.adapters.sql.turns import SqlTurns
 from app.adapters.sql.upkeep import SqlUpkeep
 from app.domain.memory import WalRecord
 from app.domain.ports import Inbox, MemoryOutbox, MessageOutbox, Sent, StreamStore, Turns
+from app.domain.tool_ports import ToolCalls, ToolRequests
 from app.services.sweep import SweptTurns
 from tests.builders import an_id
 from tests.conftest import eventually
@@ -37,6 +40,7 @@ class Process:
     turns: AllTurns
     memories: MemoryOutbox
     records: MessageOutbox
+    calls: ToolCalls
     presence: Any
 
     def appear(self) -> "Process":
@@ -63,6 +67,7 @@ class StoreRig(ABC):
 
     inbox: Inbox
     stream: StreamStore
+    tools: ToolRequests
 
     @abstractmethod
     def process(self, lease_seconds: float = 30.0) -> Process: ...
@@ -107,6 +112,7 @@ class MemoryRig(StoreRig):
         self.store = InMemoryStore()
         self.inbox = self.store.inbox()
         self.stream = self.store.stream_store()
+        self.tools = self.store.tool_requests()
 
     def process(self, lease_seconds: float = 30.0) -> Process:
         presence = self.store.presence(an_id("p-"))
@@ -116,6 +122,7 @@ class MemoryRig(StoreRig):
             self.store.turns(presence, lease_seconds),
             self.store.memory_outbox(owner, lease_seconds),
             self.store.message_outbox(owner, lease_seconds),
+            self.store.tool_calls(presence, lease_seconds),
             presence,
         )
 
@@ -128,6 +135,7 @@ class MemoryRig(StoreRig):
     def row(self, kind: str, key: str) -> RowState:
         tables: dict[str, Any] = {
             "turn": self.store.turn_rows, "memory": self.store.memory_rows, "record": self.store.record_rows,
+            "tool_call": self.store.call_rows,
         }  # fmt: skip
         row = tables[kind].rows[key]
         return RowState(row.state, row.attempts, row.last_error)
@@ -159,6 +167,7 @@ _TABLES = {
     "turn": ("turns", "event_id", "'queued', 'running'"),
     "memory": ("memory_write_outbox", "event_id", "'pending'"),
     "record": ("message_outbox", "id", "'pending'"),
+    "tool_call": ("tool_calls", "call_id", "'queued', 'running'"),
 }
 
 
@@ -170,8 +179,9 @@ class PostgresRig(StoreRig):
         self._presences: list[Presence] = []
         self.inbox = SqlInbox(engine, MemoryDefaults("", "wm"))
         self.stream = SqlStreamStore(engine)
+        self.tools = SqlToolRequests(engine)
         for table, _, owed in _TABLES.values():
-            ended = "cancelled" if table == "turns" else "dead"
+            ended = "cancelled" if table in ("turns", "tool_calls") else "dead"
             free = "lease_owner = NULL, lease_until = NULL, finished_at = now()"
             self._sql(f"UPDATE {table} SET state = '{ended}', {free} WHERE state IN ({owed})")
 
@@ -184,6 +194,7 @@ class PostgresRig(StoreRig):
             SqlTurns(self._engine, presence, lease_seconds),
             SqlMemoryOutbox(self._engine, presence.owner, lease_seconds, TOPIC),
             SqlMessageOutbox(self._engine, presence.owner, lease_seconds),
+            SqlToolCalls(self._engine, presence, lease_seconds),
             presence,
         )
 
@@ -200,7 +211,7 @@ class PostgresRig(StoreRig):
             )
 
     def sweep(self) -> dict[str, int]:
-        return {"turn": 0, "memory": 0, "record": 0, **SqlUpkeep(self._engine).end_leases_of_the_dead()}
+        return {"turn": 0, "memory": 0, "record": 0, "tool_call": 0, **SqlUpkeep(self._engine).end_leases_of_the_dead()}
 
     def row(self, kind: str, key: str) -> RowState:
         table, column, _ = _TABLES[kind]

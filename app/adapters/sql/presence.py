@@ -16,7 +16,7 @@ from contextlib import contextmanager
 from sqlalchemy import Connection, Engine, text
 
 from app.adapters.sql.engine import translating
-from app.adapters.sql.leases import TURNS, Leases
+from app.adapters.sql.leases import TURNS, Leases, WorkKind
 from app.domain.errors import StoreUnavailable
 
 _BEAT_SECONDS = 1.0
@@ -35,8 +35,9 @@ class Presence:
         self.owner = f"{name}@{socket.gethostname()}:{os.getpid()}:{secrets.token_hex(4)}"
         self._engine = engine
         self._name = name
-        self._leases = Leases(TURNS, self.owner, lease_seconds)
-        self._working: Counter[str] = Counter()
+        self._lease_seconds = lease_seconds
+        self._leases = {TURNS: Leases(TURNS, self.owner, lease_seconds)}
+        self._working: Counter[tuple[WorkKind, str]] = Counter()
         self._lock = threading.Lock()
         self._stopped = threading.Event()
         self._thread = threading.Thread(target=self._live, name="presence", daemon=True)
@@ -52,20 +53,24 @@ class Presence:
             self._thread.join(timeout=5)
 
     @contextmanager
-    def working_on(self, key: str) -> Iterator[None]:
-        """While the block runs, the lease of this turn is renewed."""
+    def working_on(self, key: str, kind: WorkKind = TURNS) -> Iterator[None]:
+        """While the block runs, the lease of this turn, or of this row of another kind, is renewed."""
         with self._lock:
-            self._working[key] += 1
+            self._leases.setdefault(kind, Leases(kind, self.owner, self._lease_seconds))
+            self._working[kind, key] += 1
         try:
             yield
         finally:
             with self._lock:
-                self._working[key] -= 1
+                self._working[kind, key] -= 1
                 self._working += Counter()
 
-    def _held(self) -> list[str]:
+    def _held(self) -> list[tuple[Leases, list[str]]]:
+        """The keys in hand, by kind; a kind that was ever worked on stays, so that what it left behind is ended."""
         with self._lock:
-            return list(self._working)
+            return [
+                (leases, [key for its, key in self._working if its is kind]) for kind, leases in self._leases.items()
+            ]
 
     def _live(self) -> None:
         while not self._stopped.is_set():
@@ -89,5 +94,6 @@ class Presence:
             # While a line that went dead still holds our lock at the server, that one speaks for us: beating matters.
             locked = locked or bool(connection.execute(_LOCK, {"owner": self.owner}).scalar_one())
             connection.execute(_SEEN, {"owner": self.owner, "name": self._name})
-            self._leases.renew(connection, self._held())
+            for leases, keys in self._held():
+                leases.renew(connection, keys)
             self._stopped.wait(_BEAT_SECONDS)
