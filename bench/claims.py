@@ -13,8 +13,9 @@ from pathlib import Path
 from sqlalchemy import Connection, Engine, text
 
 from app.adapters.sql.engine import create_engine
-from app.adapters.sql.leases import KINDS, Leases, WorkKind, end_leases_of_the_dead
+from app.adapters.sql.leases import Leases, end_leases_of_the_dead
 from app.adapters.sql.turns import DUE
+from app.adapters.sql.work_kinds import KINDS, WorkKind
 from devstack.stack import Stack
 
 FEW, MANY, OWED, REPEATS, GOAL = 1_000, 1_000_000, 200, 200, 1.5

@@ -7,8 +7,9 @@ from typing import Any
 import pytest
 from sqlalchemy import Connection, Engine, event, text
 
-from app.adapters.sql.leases import KINDS, Leases, end_leases_of_the_dead
+from app.adapters.sql.leases import Leases, end_leases_of_the_dead
 from app.adapters.sql.turns import DUE
+from app.adapters.sql.work_kinds import KINDS
 from app.domain.leases import Lease
 from bench.claims import fill
 from tests.contracts.store_rig import PostgresRig

@@ -8,9 +8,10 @@ from typing import Any
 
 from sqlalchemy import Connection, Engine, text
 
-from app.adapters.sql.leases import TURNS, Leases
+from app.adapters.sql.leases import Leases
 from app.adapters.sql.outboxes import SqlMemoryOutbox, SqlMessageOutbox
 from app.adapters.sql.turns import SqlTurns
+from app.adapters.sql.work_kinds import TURNS
 from tests.builders import an_id
 from tests.contracts.store_rig import TOPIC, MemoryRig, PostgresRig, Process, StoreRig
 from tests.property.lease_model import LEASE

@@ -8,7 +8,7 @@ from sqlalchemy import Connection, Engine, RowMapping, text
 from app.adapters.sql import leases
 from app.adapters.sql.audit import write_audit
 from app.adapters.sql.engine import transaction
-from app.adapters.sql.leases import KINDS, RECORDS, WorkKind
+from app.adapters.sql.work_kinds import KINDS, RECORDS, WorkKind
 from app.domain.audit import AuditEntry
 from app.domain.desk import WorkCount, WorkFilter, WorkItem, WorkName, WorkPlace, WorkState
 

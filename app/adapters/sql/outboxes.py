@@ -7,8 +7,9 @@ from typing import Any
 from sqlalchemy import Connection, Engine, RowMapping, text
 
 from app.adapters.sql.engine import resolved, transaction
-from app.adapters.sql.leases import MEMORIES, RECORDS, Leases, WorkKind, is_worn_out
+from app.adapters.sql.leases import Leases, is_worn_out
 from app.adapters.sql.rows import owe_records
+from app.adapters.sql.work_kinds import MEMORIES, RECORDS, WorkKind
 from app.domain.errors import CommitUnheard
 from app.domain.leases import MAX_ATTEMPTS, Lease
 from app.domain.memory import Memory, Place, Remembered, WalRecord, wal_write

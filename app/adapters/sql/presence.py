@@ -16,7 +16,8 @@ from contextlib import contextmanager
 from sqlalchemy import Connection, Engine, text
 
 from app.adapters.sql.engine import translating
-from app.adapters.sql.leases import TURNS, Leases, WorkKind
+from app.adapters.sql.leases import Leases
+from app.adapters.sql.work_kinds import TURNS, WorkKind
 from app.domain.errors import StoreUnavailable
 
 _BEAT_SECONDS = 1.0

@@ -5,9 +5,10 @@ from contextlib import AbstractContextManager
 from sqlalchemy import Connection, Engine, RowMapping, text
 
 from app.adapters.sql.engine import resolved, transaction
-from app.adapters.sql.leases import TOOL_CALLS, Leases
+from app.adapters.sql.leases import Leases
 from app.adapters.sql.presence import Presence
 from app.adapters.sql.rows import append_next, as_json, find_event, owe_memory
+from app.adapters.sql.work_kinds import TOOL_CALLS
 from app.domain.errors import CommitUnheard, LeaseLost
 from app.domain.events import NewEvent, SessionEvent
 from app.domain.memory import Place, tool_memory_of

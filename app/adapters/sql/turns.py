@@ -6,9 +6,10 @@ from typing import Any
 from sqlalchemy import Connection, Engine, text
 
 from app.adapters.sql.engine import resolved, transaction
-from app.adapters.sql.leases import TURNS, Leases, is_worn_out
+from app.adapters.sql.leases import Leases, is_worn_out
 from app.adapters.sql.presence import Presence
 from app.adapters.sql.rows import append_next, find_event, owe_memory
+from app.adapters.sql.work_kinds import TURNS
 from app.domain.conversation import Turn, Utterance
 from app.domain.errors import CommitUnheard, LeaseLost
 from app.domain.events import EventType, NewEvent, SessionEvent

@@ -1,0 +1,72 @@
+"""The kinds of owed work, each as its table stores it; `leases.py` does the same with all of them."""
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class WorkKind:
+    """How one table stores its work; every name comes from this code base, never from a request."""
+
+    name: str
+    table: str
+    key: str
+    owed: tuple[str, ...]
+    claimed: str
+    waiting: str
+    order: str
+    guard: str = "true"
+    on_claim: str = ""
+
+    @property
+    def owed_sql(self) -> str:
+        """The owed states as a literal list, so that the partial index on them is used."""
+        return ", ".join(f"'{state}'" for state in self.owed)
+
+    @property
+    def key_type(self) -> str:
+        """The key's type in the table."""
+        return "bigint" if self.key == "id" else "text"
+
+
+TURNS = WorkKind(
+    name="turn",
+    table="turns",
+    key="event_id",
+    owed=("queued", "running"),
+    claimed="running",
+    waiting="queued",
+    order="w.run_at, w.created_at",
+    guard="""NOT EXISTS (SELECT 1 FROM turns earlier WHERE earlier.session_id = w.session_id
+                AND earlier.seq < w.seq AND earlier.state IN ('queued', 'running'))
+             AND NOT EXISTS (SELECT 1 FROM sessions s WHERE s.session_id = w.session_id AND s.paused)""",
+    on_claim=", partial_text = ''",
+)
+MEMORIES = WorkKind(
+    name="memory",
+    table="memory_write_outbox",
+    key="event_id",
+    owed=("pending",),
+    claimed="pending",
+    waiting="pending",
+    order="w.run_at, w.created_at",
+)
+RECORDS = WorkKind(
+    name="record",
+    table="message_outbox",
+    key="id",
+    owed=("pending",),
+    claimed="pending",
+    waiting="pending",
+    order="w.run_at, w.id",
+)
+TOOL_CALLS = WorkKind(
+    name="tool_call",
+    table="tool_calls",
+    key="call_id",
+    owed=("queued", "running"),
+    claimed="running",
+    waiting="queued",
+    order="w.run_at, w.created_at",
+    on_claim=", runs = w.runs + 1",
+)
+KINDS = (TURNS, MEMORIES, RECORDS, TOOL_CALLS)
