@@ -39,8 +39,9 @@ def _fail(answer: int, kind: type[BaseException], error: BaseException, trace: T
 
 
 def _say(answer: int, what: dict[str, Any]) -> None:
+    raw = json.dumps(what).encode()
     with os.fdopen(answer, "wb") as out:
-        out.write(json.dumps(what).encode())
+        out.write(raw)
 
 
 def _end_with_parent() -> None:
