@@ -53,13 +53,15 @@ class Workbench:
     clock: Clock
     stopping: Callable[[], bool]
     memories: tuple[str, str] | None
+    present: Callable[[], bool] = lambda: True
+    """Whether everybody can see that this worker lives; before that, its claims would be ended like those of the dead."""
     backoff: Backoff = field(default_factory=Backoff)
     meter: ToolMeter = field(default_factory=ToolMeter)
 
 
 def run_tool(call_id: str, bench: Workbench) -> str:
     """Run this call if it is due and nobody else does; returns what became of it, in a word."""
-    if bench.stopping():
+    if bench.stopping() or not bench.present():
         return "nothing to do"
     with bench.calls.working_on(call_id):
         call = bench.calls.claim(call_id)

@@ -32,5 +32,6 @@ def workbench_of(process: Process, stopping: Callable[[], bool], meter: ToolMete
         clock=process.clock,
         stopping=stopping,
         memories=(defaults.universe, defaults.namespace) if defaults else None,
+        present=process.presence.is_known,
         meter=meter,
     )

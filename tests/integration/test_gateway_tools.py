@@ -3,6 +3,7 @@
 import json
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -15,11 +16,9 @@ from app.domain.leases import MAX_ATTEMPTS
 from app.services.run_tool import ToolMeter, Workbench, run_tool
 from app.services.sweep import sweep
 from app.settings import Settings
-from app.telemetry.metrics import TOOL_REQUESTS
 from app.wiring.process import Process
 from app.wiring.tooling import workbench_of
 from devstack.stack import Stack
-from tasks import tools as tasks_of_tools
 from tests.builders import an_id
 from tests.conftest import eventually
 from tests.contracts.store_rig import PostgresRig
@@ -31,7 +30,8 @@ from tests.integration.gateway_process import Gateway, assert_problem
 def worker(settings: Settings) -> Iterator[Workbench]:
     """A tools worker inside the test."""
     process = Process(settings)
-    yield workbench_of(process, lambda: False, ToolMeter(tasks_of_tools._count_end))
+    eventually(process.presence.is_known)
+    yield replace(workbench_of(process, lambda: False, ToolMeter()), doorbell=RecordingDoorbell())
     process.presence.stop()
 
 
@@ -68,7 +68,7 @@ def test_the_tools_are_listed_with_their_schema(gateway: Gateway) -> None:
 
 
 def test_a_request_becomes_a_result_an_event_and_a_memory(gateway: Gateway, engine: Engine, worker: Workbench) -> None:
-    session_id, before = an_id("s-"), TOOL_REQUESTS.labels("echo", "success")._value.get()
+    session_id = an_id("s-")
 
     answer = ask(gateway, session_id=session_id, metadata={"universe_id": "u-7"})
 
@@ -89,7 +89,6 @@ def test_a_request_becomes_a_result_an_event_and_a_memory(gateway: Gateway, engi
         engine, "SELECT payload, universe, state FROM memory_write_outbox WHERE session_id = :id", id=session_id
     )
     assert (payload["type"], payload["tool_name"], universe, state) == ("tool_result", "echo", "u-7", "pending")
-    assert TOOL_REQUESTS.labels("echo", "success")._value.get() == before + 1
 
 
 def test_the_same_key_gives_the_same_call(gateway: Gateway, engine: Engine) -> None:
@@ -97,7 +96,7 @@ def test_the_same_key_gives_the_same_call(gateway: Gateway, engine: Engine) -> N
     with ThreadPoolExecutor(10) as crowd:
         answers = list(crowd.map(lambda _: ask(gateway, key, session_id=session_id), range(20)))
 
-    assert {answer.status_code for answer in answers} <= {200, 409}
+    assert {answer.status_code for answer in answers} <= {200, 409, 503}
     assert len({answer.json()["event_id"] for answer in answers if answer.status_code == 200}) == 1
     assert rows(engine, "SELECT count(*) FROM tool_calls WHERE session_id = :id", id=session_id) == [(1,)]
     again = ask(gateway, key, session_id=session_id)
@@ -115,7 +114,7 @@ def test_an_unknown_tool_is_404_and_keeps_nothing(gateway: Gateway) -> None:
 
 @pytest.mark.parametrize("args", [{}, {"text": 7}, {"text": "hi", "loud": True}])
 def test_arguments_that_break_the_schema_are_400_and_say_where(gateway: Gateway, args: dict[str, Any]) -> None:
-    problem = assert_problem(ask(gateway, args=args), 400, "args.")
+    problem = assert_problem(ask(gateway, args=args), 400, "Args")
 
     assert problem["errors"][0]["loc"][:2] == ["body", "args"]
 

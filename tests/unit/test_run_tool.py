@@ -1,7 +1,7 @@
 """A tool call ends once and says how; what only reads is repeated, what writes runs at most once."""
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import pytest
@@ -159,6 +159,14 @@ def test_a_worker_that_is_to_end_takes_no_new_call(scene: Scene) -> None:
     scene.stopping = True
 
     assert scene.run(asked, ANSWER) == "nothing to do"
+
+    assert scene.state(asked) == "queued"
+
+
+def test_a_worker_that_nobody_can_see_yet_takes_no_call(scene: Scene) -> None:
+    asked = scene.request(Effect.WRITE)
+
+    assert run_tool(asked.call_id, replace(scene.bench(ANSWER), present=lambda: False)) == "nothing to do"
 
     assert scene.state(asked) == "queued"
 

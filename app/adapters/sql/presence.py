@@ -41,6 +41,7 @@ class Presence:
         self._working: Counter[tuple[WorkKind, str]] = Counter()
         self._lock = threading.Lock()
         self._stopped = threading.Event()
+        self._locked = threading.Event()
         self._thread = threading.Thread(target=self._live, name="presence", daemon=True)
 
     def start(self) -> None:
@@ -52,6 +53,10 @@ class Presence:
         self._stopped.set()
         if self._thread.is_alive():
             self._thread.join(timeout=5)
+
+    def is_known(self) -> bool:
+        """Whether the lock is held, as far as we know: a claim before that would look like one of the dead."""
+        return self._locked.is_set()
 
     @contextmanager
     def working_on(self, key: str, kind: WorkKind = TURNS) -> Iterator[None]:
@@ -87,6 +92,7 @@ class Presence:
             try:
                 self._beat_until_stopped(connection)
             finally:
+                self._locked.clear()
                 raw.invalidate()
 
     def _beat_until_stopped(self, connection: Connection) -> None:
@@ -94,6 +100,8 @@ class Presence:
         while not self._stopped.is_set():
             # While a line that went dead still holds our lock at the server, that one speaks for us: beating matters.
             locked = locked or bool(connection.execute(_LOCK, {"owner": self.owner}).scalar_one())
+            if locked:
+                self._locked.set()
             connection.execute(_SEEN, {"owner": self.owner, "name": self._name})
             for leases, keys in self._held():
                 leases.renew(connection, keys)
