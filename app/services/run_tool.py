@@ -54,7 +54,7 @@ class Workbench:
     stopping: Callable[[], bool]
     memories: tuple[str, str] | None
     present: Callable[[], bool] = lambda: True
-    """Whether everybody can see that this worker lives; before that, its claims would be ended like those of the dead."""
+    """Whether everybody can see that this worker lives; before that its claims would be ended like a dead one's."""
     backoff: Backoff = field(default_factory=Backoff)
     meter: ToolMeter = field(default_factory=ToolMeter)
 
