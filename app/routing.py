@@ -23,6 +23,7 @@ class TaskName(StrEnum):
     """Stable task names: they travel between versions, so they never follow a module's name."""
 
     RESPOND = "conversation.respond"
+    EXECUTE_TOOL = "tools.execute"
     SYNC_MEMORIES = "memory.sync"
     DRAIN_OUTBOX = "outbox.drain"
     REPLICATE_WAL = "wal.replicate"
@@ -54,6 +55,7 @@ def source_topic(topic: str) -> str:
 
 QUEUE_OF: dict[TaskName, Queue] = {
     TaskName.RESPOND: Queue.CONVERSATION,
+    TaskName.EXECUTE_TOOL: Queue.TOOLS,
     TaskName.SYNC_MEMORIES: Queue.MEMORY_SYNC,
     TaskName.DRAIN_OUTBOX: Queue.OUTBOX,
     TaskName.REPLICATE_WAL: Queue.REPLICATOR,
@@ -90,8 +92,8 @@ class Worker:
 
 WORKERS: dict[ProcessName, Worker] = {
     ProcessName.WORKER_CONVERSATION: Worker((Queue.CONVERSATION,), ("tasks.conversation",), "threads", 8),
-    # Prefork from the first tool on; until there is one, a child would only hold memory.
-    ProcessName.WORKER_TOOLS: Worker((Queue.TOOLS,), (), "solo", 1),
+    # A thread only watches over its call, which runs in a process of its own (docs/adr/0013).
+    ProcessName.WORKER_TOOLS: Worker((Queue.TOOLS,), ("tasks.tools",), "threads", 4),
     ProcessName.WORKER_DELIVERY: Worker(
         (Queue.OUTBOX, Queue.MEMORY_SYNC, Queue.MAINTENANCE),
         ("tasks.outbox", "tasks.memory", "tasks.upkeep"),

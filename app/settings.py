@@ -109,6 +109,10 @@ class Settings(BaseModel):
     llm_is_toy: bool = _setting(False, "set by the launcher when it runs the built-in model; the page says so")
     system_prompt: str = _setting("You are a helpful assistant.", "first message of every conversation")
 
+    # tools
+    tool_modules: str = _setting("", "modules with further tools, dotted names, comma separated", "mytools.search")
+    tool_executor_timeout: float = _setting(60.0, "longest time that one run of a tool may take", gt=0, le=3600)
+
     # web UI
     ui_use_gateway: bool = _setting(True, "the page talks to the gateway; false = in-process")
     ui_gateway_base: str = _setting("", "gateway address for the page's server; empty = this machine")

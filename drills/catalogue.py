@@ -13,6 +13,7 @@ from drills import (
     poison,
     postgres_faults,
     redis_faults,
+    tool_faults,
     worker_faults,
 )
 from drills.trouble import NotHere, Trouble
@@ -30,7 +31,7 @@ CATALOGUE: tuple[Trouble | NotHere, ...] = (
         2,
         overrides={"LEASE_SECONDS": "5"},
     ),
-    NotHere("F4", "SIGTERM during a tool of 20 s", "there are no tools yet"),
+    Trouble("F4", "tools worker asked to end (SIGTERM) while tools of 20 s run", tool_faults.end_during_tools),
     Trouble("F5", "a message that kills its worker every time", worker_faults.fatal_message, 5, (SWEPT,)),
     Trouble("F7", "Redis killed, 3 times", redis_faults.kill, 3),
     Trouble("F8", "Redis emptied and restarted, twice", redis_faults.empty, 2),

@@ -11,13 +11,14 @@ from drills.links import LinkedStack, linked
 from drills.model_peer import ModelPeer
 from drills.record import mark_of
 from drills.report import Timeline
+from drills.tool_faults import MODULES
 
 # The line that the drills speak about; the page, Flower and the tools would only make the start slower.
 PARTS = (
     *("postgres", "redis", "kafka", "migrations"),
     *("brain", "gateway", "beat", "worker-conversation", "worker-delivery", "worker-replicator"),
 )
-SECONDS = ("worker-conversation-2", "worker-replicator-2")
+SECONDS = ("worker-conversation-2", "worker-replicator-2", "worker-tools")
 Room = Callable[[Path], AbstractContextManager[None]]
 SLOW_PAUSE, QUICK_PAUSE = 0.08, 0.004
 
@@ -72,7 +73,7 @@ class Ground:
         if room is not None:
             self._life.enter_context(room(folder))
         self.model = self._life.enter_context(ModelPeer(pace))
-        given = {"LLM_BASE_URL": self.model.url, **self._settings, **overrides}
+        given = {"LLM_BASE_URL": self.model.url, "TOOL_MODULES": MODULES, **self._settings, **overrides}
         parts = (*PARTS, *SECONDS)
         stack: Stack | LinkedStack = self._life.enter_context(
             linked(folder, parts, given, self._told)

@@ -9,6 +9,7 @@ from app.domain.conversation import RequestKey, UserMessage
 from app.domain.events import EventType, NewEvent
 from app.domain.log import RawRecord, WalBatch, WalPartition
 from app.domain.memory import Memory, Place, Remembered, WalRecord
+from app.domain.tools import Effect, ToolRequest
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
 
@@ -33,6 +34,12 @@ def a_key(key: str = "", digest: str = "d1", **fields: Any) -> RequestKey:
     """An Idempotency-Key that came with the body `digest` stands for."""
     values: dict[str, Any] = {"key": key or an_id(), "tenant": "t1", "route": "POST /x", "principal": "anonymous"}
     return RequestKey(**{**values, "body_digest": digest, **fields})
+
+
+def a_tool_request(effect: Effect = Effect.READ, tool: str = "echo", **fields: Any) -> ToolRequest:
+    """A call from tenant t1 in a session of its own."""
+    values: dict[str, Any] = {"session_id": an_id("s-"), "args": {"text": "hi"}, "tenant": "t1"}
+    return ToolRequest(an_id(), tool=tool, effect=effect, **{**values, **fields})
 
 
 def a_final(event_id: str, text: str = "hi") -> NewEvent:

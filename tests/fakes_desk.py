@@ -160,6 +160,7 @@ class InMemoryWorkDesk:
             WorkName.TURN: self.store.turn_rows,
             WorkName.MEMORY: self.store.memory_rows,
             WorkName.RECORD: self.store.record_rows,
+            WorkName.TOOL_CALL: self.store.call_rows,
         }
         return tables[kind]
 

@@ -7,7 +7,7 @@ import threading
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from app.adapters.sql.inbox import MemoryDefaults
@@ -16,9 +16,10 @@ from app.domain.errors import KeyReused, LeaseLost, NotFound, Rejected, StoreUna
 from app.domain.events import ENDS_A_TURN, EventType, NewEvent, SessionEvent, envelope
 from app.domain.json_text import storable
 from app.domain.leases import MAX_ATTEMPTS, MAX_CLAIMS, Lease
-from app.domain.memory import Memory, Place, Remembered, WalRecord, memory_of, place_of, wal_write
+from app.domain.memory import Memory, Place, Remembered, WalRecord, memory_of, place_of, tool_memory_of, wal_write
 from app.domain.ports import WAKE_LIMIT, OwedMemory, OwedRecord, Sent
 from app.domain.stream import Delta
+from app.domain.tools import ToolCall, ToolEnd, ToolRequest, queued_event
 from tests.fakes_parts import FakeClock
 from tests.fakes_work import Row, WorkTable
 
@@ -93,6 +94,7 @@ class InMemoryStore:
         self.events: dict[str, list[SessionEvent]] = defaultdict(list)
         self.turn_rows: WorkTable[FakeTurn] = WorkTable(self.clock, "queued", "running", isolates_suspects=True)
         self.memory_rows: WorkTable[Memory] = WorkTable(self.clock, "pending", "pending")
+        self.call_rows: WorkTable[ToolRequest] = WorkTable(self.clock, "queued", "running")
         self.record_rows: WorkTable[FakeRecord] = WorkTable(self.clock, "pending", "pending")
         self._survived: list[tuple[WorkTable[Any], Sequence[Lease]]] = []
         self._memories = memories
@@ -129,6 +131,12 @@ class InMemoryStore:
     def turns(self, presence: FakePresence, lease_seconds: float = 30.0) -> "InMemoryTurns":
         return InMemoryTurns(self, presence, lease_seconds)
 
+    def tool_requests(self) -> "InMemoryToolRequests":
+        return InMemoryToolRequests(self)
+
+    def tool_calls(self, presence: FakePresence, lease_seconds: float = 30.0) -> "InMemoryToolCalls":
+        return InMemoryToolCalls(self, presence, lease_seconds)
+
     def memory_outbox(self, owner: str, lease_seconds: float = 30.0) -> "InMemoryMemoryOutbox":
         return InMemoryMemoryOutbox(self, owner, lease_seconds)
 
@@ -146,6 +154,7 @@ class InMemoryStore:
                 "turn": self.turn_rows.end_leases_of(self._is_gone),
                 "memory": self.memory_rows.end_leases_of(self._is_gone),
                 "record": self.record_rows.end_leases_of(self._is_gone),
+                "tool_call": self.call_rows.end_leases_of(self._is_gone),
             }
 
     def _is_gone(self, owner: str) -> bool:
@@ -154,9 +163,10 @@ class InMemoryStore:
     def append(self, session_id: str, event: NewEvent, turn_seq: int | None, traceparent: str | None) -> SessionEvent:
         session = self.sessions[session_id]
         session.next_seq += 1
+        turn_seq = session.next_seq if event.type is EventType.USER else turn_seq
         placed = SessionEvent(
             event.event_id, session_id, session.persona_id, session.tenant, event.type, event.role, event.message,
-            event.metadata, session.next_seq, turn_seq or session.next_seq, self.clock.now(), traceparent,
+            event.metadata, session.next_seq, turn_seq, self.clock.now(), traceparent, event.also,
         )  # fmt: skip
         self.events[session_id].append(placed)
         return placed
@@ -187,7 +197,7 @@ class InMemoryStore:
             return None
         digest, receipt = known
         if digest != key.body_digest:
-            raise KeyReused("this Idempotency-Key was used with another body; use a new key for a new message")
+            raise KeyReused("this Idempotency-Key was used with another body; use a new key for a new request")
         return Receipt(receipt.session_id, receipt.event_id, replayed=True)
 
     def take_key(self, key: RequestKey, receipt: Receipt) -> None:
@@ -329,6 +339,97 @@ def _worn_out(turn: Turn) -> NewEvent:
     times = MAX_ATTEMPTS if turn.attempts <= MAX_CLAIMS else MAX_CLAIMS
     reason = f"This message stopped its worker {times} times and was set aside. Send it again."
     return NewEvent(f"{turn.event_id}:final", EventType.ERROR, "assistant", "", {"reason": reason})
+
+
+@dataclass
+class InMemoryToolRequests:
+    """`ToolRequests`."""
+
+    store: InMemoryStore
+
+    def accept(self, request: ToolRequest, key: RequestKey | None) -> tuple[Receipt, Sequence[SessionEvent]]:
+        with self.store.transaction():
+            first = self.store.first_receipt(key) if key else None
+            if first is not None:
+                return first, ()
+            known = self.store.sessions.get(request.session_id)
+            if known is not None and request.tenant_named and known.tenant != request.tenant:
+                raise NotFound("there is no such session")
+            session = self.store.sessions.setdefault(
+                request.session_id, FakeSession(request.tenant, request.persona_id)
+            )
+            session.persona_id = request.persona_id or session.persona_id
+            event = self.store.append(request.session_id, queued_event(request), None, request.traceparent)
+            self.store.call_rows.add(request.call_id, replace(request, tenant=session.tenant))
+            receipt = Receipt(request.session_id, request.call_id)
+            if key is not None:
+                self.store.take_key(key, receipt)
+            return receipt, (event,)
+
+
+@dataclass
+class InMemoryToolCalls:
+    """`ToolCalls` of one process."""
+
+    store: InMemoryStore
+    presence: FakePresence
+    lease_seconds: float = 30.0
+
+    @contextmanager
+    def working_on(self, call_id: str) -> Iterator[None]:
+        with self.presence.working_on(call_id):
+            yield
+
+    def claim(self, call_id: str) -> ToolCall | None:
+        with self.store.transaction():
+            rows = self.store.call_rows.claim(
+                self.presence.owner, self.lease_seconds, 1, lambda row: row.key == call_id
+            )
+            return _call(rows[0]) if rows else None
+
+    def note(self, call: ToolCall, event: NewEvent) -> SessionEvent:
+        with self.store.transaction():
+            self._check(call)
+            return self.store.append(call.session_id, event, None, call.traceparent)
+
+    def finish(self, call: ToolCall, event: NewEvent, end: ToolEnd, memory_place: Place | None) -> SessionEvent:
+        with self.store.transaction():
+            self._check(call)
+            self.store.call_rows.settle([call.lease], end.state, end.reason)
+            ended = self.store.append(call.session_id, event, None, call.traceparent)
+            if memory_place is not None:
+                self.store.memory_rows.add(ended.event_id, tool_memory_of(ended, memory_place))
+            return ended
+
+    def _check(self, call: ToolCall) -> None:
+        if not self.store.call_rows.holds(call.lease):
+            raise LeaseLost("the call belongs to another attempt")
+
+    def give_back(self, call: ToolCall, begun: bool) -> None:
+        with self.store.transaction():
+            if self.store.call_rows.holds(call.lease) and not begun:
+                self.store.call_rows.rows[call.call_id].runs -= 1
+            self.store.call_rows.release([call.lease])
+
+    def postpone(self, call: ToolCall, seconds: float, reason: str) -> None:
+        with self.store.transaction():
+            self.store.call_rows.postpone([call.lease], seconds, reason, outage=False)
+
+    def survived(self, call: ToolCall) -> None:
+        self.store.survived(self.store.call_rows, [call.lease])
+
+    def due(self, limit: int) -> list[str]:
+        with self.store.transaction():
+            rows = self.store.call_rows
+            return [row.key for row in rows.owed if rows.is_due(row)][:limit]
+
+
+def _call(row: Row[ToolRequest]) -> ToolCall:
+    asked, owner = row.thing, row.lease.owner
+    return ToolCall(
+        asked.call_id, asked.session_id, asked.tenant, asked.tool, asked.effect, asked.args, asked.metadata,
+        row.attempts, row.runs, row.attempts - row.excused - 1, owner, row.failures, asked.traceparent,
+    )  # fmt: skip
 
 
 @dataclass

@@ -23,6 +23,7 @@ class Row(Generic[Thing]):
     attempts: int = 0
     failures: int = 0
     excused: int = 0
+    runs: int = 0
     outage: bool = False
     owner: str | None = None
     lease_until: float = 0.0
@@ -84,6 +85,7 @@ class WorkTable(Generic[Thing]):
         for row in taken:
             row.state, row.owner = self.claimed, owner
             row.attempts += 1
+            row.runs += 1
             row.lease_until = self.clock.monotonic() + seconds
         return taken
 

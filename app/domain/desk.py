@@ -22,6 +22,7 @@ class WorkName(StrEnum):
     TURN = "turn"
     MEMORY = "memory"
     RECORD = "record"
+    TOOL_CALL = "tool_call"
 
 
 class Retry(StrEnum):

@@ -21,6 +21,8 @@ class EventType(StrEnum):
     ERROR = "assistant.error"
     CANCELLED = "assistant.cancelled"
     DENIED = "policy.denied"
+    TOOL_START = "tool.start"
+    TOOL_RESULT = "tool.result"
     MEMORY_STATUS = "memory.status"
     STREAM_RESET = "stream.reset"
 
@@ -40,6 +42,8 @@ class NewEvent:
     role: str
     message: str = ""
     metadata: Mapping[str, Any] = field(default_factory=dict)
+    also: Mapping[str, Any] = field(default_factory=dict)
+    """Fields of its payload that only events of its type have."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,6 +62,7 @@ class SessionEvent:
     turn_seq: int | None
     created_at: datetime
     traceparent: str | None = None
+    also: Mapping[str, Any] = field(default_factory=dict)
 
 
 def envelope(event: SessionEvent) -> dict[str, Any]:
@@ -74,6 +79,7 @@ def envelope(event: SessionEvent) -> dict[str, Any]:
         "seq": event.seq,
         "cursor": str(event.seq),
         "created_at": event.created_at.isoformat(),
+        **event.also,
     }
 
 

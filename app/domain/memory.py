@@ -5,7 +5,7 @@ Built once from a session event when the row is written; every later stage only 
 
 import hashlib
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import Any
 
@@ -102,6 +102,13 @@ def memory_of(event: SessionEvent, place: Place, attachments: tuple[str, ...] = 
         idempotency_key=key,
         traceparent=event.traceparent,
     )
+
+
+def tool_memory_of(event: SessionEvent, place: Place) -> Memory:
+    """The memory of a tool's result."""
+    memory = memory_of(event, place)
+    told = {"tool_name": event.also.get("tool_name"), "status": event.also.get("status")}
+    return replace(memory, payload={**memory.payload, "type": "tool_result", **told})
 
 
 def wal_write(memory: Memory, receipt: Remembered, topic: str, now: datetime) -> WalRecord:

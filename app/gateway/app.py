@@ -15,12 +15,13 @@ from app.gateway.operations import health_checks, operations
 from app.gateway.problems import handle_errors
 from app.gateway.room import Room, furnish
 from app.gateway.streams import serve_websockets, streams
+from app.gateway.tools import tools
 from app.services.check_health import Health
 from app.settings import Settings, settings
 from app.telemetry.logs import configure_logging
 from app.wiring.serving import Serving
 
-AREAS = (conversation, streams, memory, dead_letters, desk, operations)
+AREAS = (conversation, streams, tools, memory, dead_letters, desk, operations)
 
 
 def create_app(chosen: Settings | None = None) -> Flask:

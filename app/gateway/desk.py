@@ -89,7 +89,7 @@ def list_work(query: WorkQuery) -> WorkItems:
 @desk.route(
     "POST",
     "/v1/admin/work/<kind>/<work_id>/retry",
-    "Try this row now; a dead memory or record gets another life",
+    "Try this row now; a dead one that is no turn gets another life",
     answer=Work,
     errors=(404, 409, 503),
 )

@@ -69,6 +69,7 @@ def health_checks(serving: Serving) -> dict[str, Check]:
         "somabrain_http": lambda: _brain(serving),
         "memory_replicator": lambda: _replicator(serving),
         "memory_sync": lambda: _memory_sync(serving),
+        "tool_calls": lambda: _tool_calls(serving),
         "memory_dlq": lambda: _dead_letters(serving),
         "workers": lambda: _workers(serving),
         "policy": lambda: Component("ok", "no policy is in force; everything is allowed"),
@@ -119,6 +120,14 @@ def _memory_sync(serving: Serving) -> Component:
     figures = {"backlog": owed.count, "oldest_age_seconds": round(owed.oldest_seconds, 3)}
     if owed.oldest_seconds > _STALE_SECONDS:
         return Component("degraded", "catching up", figures)
+    return Component("ok", "", figures)
+
+
+def _tool_calls(serving: Serving) -> Component:
+    owed = serving.upkeep.tool_calls_owed()
+    figures = {"backlog": owed.count, "oldest_age_seconds": round(owed.oldest_seconds, 3)}
+    if owed.oldest_seconds > _STALE_SECONDS + serving.settings.tool_executor_timeout:
+        return Component("degraded", "tool calls wait for a worker", figures)
     return Component("ok", "", figures)
 
 

@@ -11,6 +11,8 @@ from app.telemetry.metrics import (
     OUTBOX_BACKLOG,
     OUTBOX_OLDEST,
     REPLICATOR_LAG,
+    TOOL_CALLS_OLDEST,
+    TOOL_CALLS_OWED,
     TURNS_OLDEST,
     TURNS_OWED,
 )
@@ -33,6 +35,8 @@ class Measures(Protocol):
 
     def turns_owed(self) -> Owed: ...
 
+    def tool_calls_owed(self) -> Owed: ...
+
     def records_owed(self) -> Mapping[str, Owed]: ...
 
     def dead_letters(self) -> Mapping[str, int]: ...
@@ -42,11 +46,13 @@ class Measures(Protocol):
 
 def measure(measures: Measures, wal_topic: str, partitions: int) -> None:
     """Look once at every backlog and set its gauges."""
-    memories, turns = measures.memories_owed(), measures.turns_owed()
+    memories, turns, calls = measures.memories_owed(), measures.turns_owed(), measures.tool_calls_owed()
     MEMORY_SYNC_BACKLOG.set(memories.count)
     MEMORY_SYNC_OLDEST.set(memories.oldest_seconds)
     TURNS_OWED.set(turns.count)
     TURNS_OLDEST.set(turns.oldest_seconds)
+    TOOL_CALLS_OWED.set(calls.count)
+    TOOL_CALLS_OLDEST.set(calls.oldest_seconds)
     OUTBOX_BACKLOG.clear()
     OUTBOX_OLDEST.clear()
     for topic, owed in ({wal_topic: None} | dict(measures.records_owed())).items():

@@ -25,6 +25,17 @@ _METADATA_HEADERS = {"X-Agent-Profile": "agent_profile_id", "X-Universe-Id": "un
 Scalar = StrictStr | StrictBool | StrictInt | StrictFloat | None
 
 
+def fits_into_a_memory(metadata: dict[str, Scalar]) -> dict[str, Scalar]:
+    """The metadata as it came; `ValueError` where it is too large, or names a place that cannot be."""
+    if len(json.dumps(metadata, ensure_ascii=False).encode()) > MAX_METADATA_BYTES:
+        raise ValueError(f"all of it together must be at most {MAX_METADATA_BYTES} bytes of JSON")
+    for name in _PLACE_NAMES:
+        value = metadata.get(name)
+        if value is not None and not (isinstance(value, str) and 1 <= len(value) <= MAX_NAME_LENGTH):
+            raise ValueError(f"{name} must be a text of 1 to {MAX_NAME_LENGTH} characters")
+    return metadata
+
+
 class MessageForm(BaseModel):
     """A message to the agent."""
 
@@ -38,14 +49,8 @@ class MessageForm(BaseModel):
 
     @field_validator("metadata")
     @classmethod
-    def _fits_into_a_memory(cls, metadata: dict[str, Scalar]) -> dict[str, Scalar]:
-        if len(json.dumps(metadata, ensure_ascii=False).encode()) > MAX_METADATA_BYTES:
-            raise ValueError(f"all of it together must be at most {MAX_METADATA_BYTES} bytes of JSON")
-        for name in _PLACE_NAMES:
-            value = metadata.get(name)
-            if value is not None and not (isinstance(value, str) and 1 <= len(value) <= MAX_NAME_LENGTH):
-                raise ValueError(f"{name} must be a text of 1 to {MAX_NAME_LENGTH} characters")
-        return metadata
+    def _a_memory_can_hold_it(cls, metadata: dict[str, Scalar]) -> dict[str, Scalar]:
+        return fits_into_a_memory(metadata)
 
     @property
     def tenant_named(self) -> str:

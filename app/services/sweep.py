@@ -17,21 +17,32 @@ class SweptTurns(Protocol):
     def due(self, limit: int) -> list[str]: ...
 
 
+class SweptCalls(Protocol):
+    """The tool calls, as the sweep sees them."""
+
+    def due(self, limit: int) -> list[str]: ...
+
+
 class SweptLeases(Protocol):
     """The leases of all kinds of work, as the sweep sees them."""
 
     def end_leases_of_the_dead(self) -> dict[str, int]: ...
 
 
-def sweep(leases: SweptLeases, turns: SweptTurns, doorbell: Doorbell) -> dict[str, int]:
-    """Free the dead's rows, ring for due turns and for drains whose rows were freed; rows freed, by kind of work."""
+def sweep(leases: SweptLeases, turns: SweptTurns, calls: SweptCalls, doorbell: Doorbell) -> dict[str, int]:
+    """Free the dead's rows, ring for what is due and for drains whose rows were freed; rows freed, by kind of work."""
     freed = leases.end_leases_of_the_dead()
-    # Rings that nobody hears pile up in Redis: while enough of them wait, more would only delay the others.
-    if doorbell.waiting(TaskName.RESPOND) < _ENOUGH_WAITING:
-        for event_id in turns.due(_RINGS_AT_ONCE):
-            doorbell.ring(TaskName.RESPOND, event_id, expires=_RING_EXPIRES)
+    _ring_for(TaskName.RESPOND, turns, doorbell)
+    _ring_for(TaskName.EXECUTE_TOOL, calls, doorbell)
     if freed.get("memory"):
         doorbell.ring(TaskName.SYNC_MEMORIES)
     if freed.get("record"):
         doorbell.ring(TaskName.DRAIN_OUTBOX)
     return freed
+
+
+def _ring_for(task: TaskName, work: SweptTurns | SweptCalls, doorbell: Doorbell) -> None:
+    # Rings that nobody hears pile up in Redis: while enough of them wait, more would only delay the others.
+    if doorbell.waiting(task) < _ENOUGH_WAITING:
+        for key in work.due(_RINGS_AT_ONCE):
+            doorbell.ring(task, key, expires=_RING_EXPIRES)

@@ -9,6 +9,7 @@ from app.domain.errors import Conflict, NotFound
 from app.domain.ports import Doorbell
 from app.routing import TaskName
 
+_ONE_BY_ONE = {WorkName.TURN: TaskName.RESPOND, WorkName.TOOL_CALL: TaskName.EXECUTE_TOOL}
 _DRAINS = {WorkName.MEMORY: TaskName.SYNC_MEMORIES, WorkName.RECORD: TaskName.DRAIN_OUTBOX}
 
 
@@ -27,8 +28,8 @@ def retry_work(kind: str, key: str, tending: Tending, actor: Actor) -> WorkItem:
     change = tending.desk.hurry if way is Retry.HURRY else tending.desk.revive
     entry = AuditEntry(actor, "work.retry", f"{kind}/{key}", {"was": item.state, "reason": item.reason})
     changed = _changed(change(name, key, entry), name, key, tending)
-    if name is WorkName.TURN:
-        tending.doorbell.ring(TaskName.RESPOND, key)
+    if name in _ONE_BY_ONE:
+        tending.doorbell.ring(_ONE_BY_ONE[name], key)
     else:
         tending.doorbell.ring(_DRAINS[name])
     return changed

@@ -81,6 +81,27 @@ TURNS_OWED = Gauge("turns_owed", "Turns without an end")
 TURNS_OLDEST = Gauge("turns_oldest_age_seconds", "Age of the oldest of them")
 TOKENS = Counter("llm_tokens", "Tokens as the model's endpoint reported them: input, output", ("kind",))
 
+# tools
+TOOL_REQUESTS = Counter(
+    "tool_executor_requests",
+    "Calls ended, by how: success, error, timeout, unknown (it may have taken effect), dead",
+    ("tool", "outcome"),
+)
+TOOL_SECONDS = Histogram(
+    "tool_executor_execution_seconds",
+    "Duration of one run of a tool",
+    ("tool",),
+    buckets=(0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 120),
+)
+TOOL_INFLIGHT = Gauge("tool_executor_inflight", "Runs of tools under way", ("tool",))
+TOOL_REQUEUES = Counter(
+    "tool_executor_requeue",
+    "Calls given back: shutdown, broken (its process ended without an answer)",
+    ("tool", "reason"),
+)
+TOOL_CALLS_OWED = Gauge("tool_calls_owed", "Tool calls without an end")
+TOOL_CALLS_OLDEST = Gauge("tool_calls_oldest_age_seconds", "Age of the oldest of them")
+
 # work
 WORK_SWEPT = Counter("work_swept", "Rows freed from workers that died", ("kind",))
 WORK_DEAD = Counter("work_dead", "Rows that died: their data is wrong, or too many workers died with them", ("kind",))

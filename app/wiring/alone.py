@@ -16,7 +16,7 @@ from typing import Any
 
 from app.adapters.own_process import AWAY, LOST
 from app.adapters.sql.presence import Holder
-from app.adapters.sql.work_kinds import WorkKind
+from app.adapters.sql.work_kinds import TURNS, WorkKind
 from app.domain.conversation import Turn, Usage
 from app.domain.errors import LeaseLost, StoreUnavailable
 from app.domain.leases import Lease
@@ -37,9 +37,13 @@ class ParentsPresence:
     owner: str
 
     @contextmanager
-    def working_on(self, _key: str) -> Iterator[None]:
+    def working_on(self, _key: str, _kind: WorkKind = TURNS) -> Iterator[None]:
         """Nothing to do: the parent's heartbeat renews."""
         yield
+
+    def is_known(self) -> bool:
+        """The parent claimed, so it was known."""
+        return True
 
     def survived(self, _kind: WorkKind, _leases: Iterable[Lease]) -> None:
         """Nothing to do: the parent hears of it."""

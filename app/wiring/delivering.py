@@ -6,6 +6,7 @@ from app.adapters.http.brain import HttpBrain
 from app.adapters.kafka.connection import connection_options
 from app.adapters.kafka.writer import KafkaWalWriter
 from app.adapters.sql.outboxes import SqlMemoryOutbox, SqlMessageOutbox
+from app.adapters.sql.tool_calls import SqlToolCalls
 from app.adapters.sql.turns import SqlTurns
 from app.crash_points import CrashStep
 from app.domain.ramp import Ramp
@@ -55,6 +56,13 @@ def memory_plane() -> MemoryPlane:
 def record_plane() -> RecordPlane:
     """This process's way to Kafka."""
     return record_plane_of(this_process())
+
+
+@lru_cache(maxsize=1)
+def tool_calls() -> SqlToolCalls:
+    """The tool calls, for the sweep."""
+    process = this_process()
+    return SqlToolCalls(process.engine, process.presence, process.settings.lease_seconds)
 
 
 @lru_cache(maxsize=1)

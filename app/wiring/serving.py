@@ -11,13 +11,17 @@ from app.adapters.sql.desk import SqlWorkDesk
 from app.adapters.sql.inbox import SqlInbox
 from app.adapters.sql.patience import SERVING
 from app.adapters.sql.stream_store import SqlStreamStore
+from app.adapters.sql.tool_requests import SqlToolRequests
 from app.crash_points import CrashStep
+from app.domain.tools import Toolbox
 from app.routing import dead_letter_topic
 from app.services.accept_message import Reception
 from app.services.follow_session import StreamRoom
 from app.services.replay_dead_letters import LetterDesk
+from app.services.request_tool import ToolCounter
 from app.services.tend_work import Tending
 from app.settings import Settings
+from app.tools.loading import load_tools
 from app.wiring.crashing import ends_after
 from app.wiring.process import Process
 
@@ -58,6 +62,16 @@ class Serving(Process):
     def tending(self) -> Tending:
         """What tending owed and dead work needs."""
         return Tending(SqlWorkDesk(self.engine), self.doorbell)
+
+    @cached_property
+    def toolbox(self) -> Toolbox:
+        """Every tool that can be asked for."""
+        return load_tools(self.settings.tool_modules)
+
+    @cached_property
+    def tool_counter(self) -> ToolCounter:
+        """What accepting tool calls needs."""
+        return ToolCounter(SqlToolRequests(self.engine), self.doorbell, self.broadcast)
 
     @cached_property
     def brain(self) -> HttpBrain:

@@ -13,11 +13,14 @@ from app.adapters.sql.outboxes import SqlMemoryOutbox, SqlMessageOutbox
 from app.adapters.sql.presence import Presence
 from app.adapters.sql.rows import owe_records
 from app.adapters.sql.stream_store import SqlStreamStore
+from app.adapters.sql.tool_calls import SqlToolCalls
+from app.adapters.sql.tool_requests import SqlToolRequests
 from app.adapters.sql.turns import SqlTurns
 from app.adapters.sql.upkeep import SqlUpkeep
 from app.domain.memory import WalRecord
 from app.domain.ports import Inbox, MemoryOutbox, MessageOutbox, Sent, Turns
 from app.domain.stream_ports import StreamStore
+from app.domain.tool_ports import ToolCalls, ToolRequests
 from app.services.sweep import SweptTurns
 from tests.builders import an_id
 from tests.conftest import eventually
@@ -39,6 +42,7 @@ class Process:
     turns: AllTurns
     memories: MemoryOutbox
     records: MessageOutbox
+    calls: ToolCalls
     presence: Any
 
     def appear(self) -> "Process":
@@ -65,6 +69,7 @@ class StoreRig(ABC):
 
     inbox: Inbox
     stream: StreamStore
+    tools: ToolRequests
 
     @abstractmethod
     def process(self, lease_seconds: float = 30.0) -> Process: ...
@@ -113,6 +118,7 @@ class MemoryRig(StoreRig):
         self.store = InMemoryStore()
         self.inbox = self.store.inbox()
         self.stream = self.store.stream_store()
+        self.tools = self.store.tool_requests()
 
     def process(self, lease_seconds: float = 30.0) -> Process:
         presence = self.store.presence(an_id("p-"))
@@ -122,6 +128,7 @@ class MemoryRig(StoreRig):
             self.store.turns(presence, lease_seconds),
             self.store.memory_outbox(owner, lease_seconds),
             self.store.message_outbox(owner, lease_seconds),
+            self.store.tool_calls(presence, lease_seconds),
             presence,
         )
 
@@ -142,6 +149,7 @@ class MemoryRig(StoreRig):
     def _row(self, kind: str, key: str) -> Row[Any]:
         tables: dict[str, Any] = {
             "turn": self.store.turn_rows, "memory": self.store.memory_rows, "record": self.store.record_rows,
+            "tool_call": self.store.call_rows,
         }  # fmt: skip
         found: Row[Any] = tables[kind].rows[key]
         return found
@@ -173,6 +181,7 @@ _TABLES = {
     "turn": ("turns", "event_id", "'queued', 'running'"),
     "memory": ("memory_write_outbox", "event_id", "'pending'"),
     "record": ("message_outbox", "id", "'pending'"),
+    "tool_call": ("tool_calls", "call_id", "'queued', 'running'"),
 }
 
 
@@ -184,8 +193,9 @@ class PostgresRig(StoreRig):
         self._presences: list[Presence] = []
         self.inbox = SqlInbox(engine, MemoryDefaults("", "wm"))
         self.stream = SqlStreamStore(engine)
+        self.tools = SqlToolRequests(engine)
         for table, _, owed in _TABLES.values():
-            ended = "cancelled" if table == "turns" else "dead"
+            ended = "cancelled" if table in ("turns", "tool_calls") else "dead"
             free = "lease_owner = NULL, lease_until = NULL, finished_at = now()"
             self._sql(f"UPDATE {table} SET state = '{ended}', {free} WHERE state IN ({owed})")
 
@@ -198,6 +208,7 @@ class PostgresRig(StoreRig):
             SqlTurns(self._engine, presence, lease_seconds),
             SqlMemoryOutbox(self._engine, presence, lease_seconds, TOPIC),
             SqlMessageOutbox(self._engine, presence, lease_seconds),
+            SqlToolCalls(self._engine, presence, lease_seconds),
             presence,
         )
 
@@ -214,7 +225,7 @@ class PostgresRig(StoreRig):
             )
 
     def sweep(self) -> dict[str, int]:
-        return {"turn": 0, "memory": 0, "record": 0, **SqlUpkeep(self._engine).end_leases_of_the_dead()}
+        return {"turn": 0, "memory": 0, "record": 0, "tool_call": 0, **SqlUpkeep(self._engine).end_leases_of_the_dead()}
 
     def row(self, kind: str, key: str) -> RowState:
         table, column, _ = _TABLES[kind]

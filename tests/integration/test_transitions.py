@@ -16,14 +16,24 @@ STATES = {
     "memory_write_outbox": ("pending", "synced", "dead", "discarded"),
     "message_outbox": ("pending", "sent", "dead", "discarded"),
     "dlq_messages": ("open", "replayed", "discarded"),
+    "tool_calls": ("queued", "running", "succeeded", "failed", "unknown", "cancelled", "dead", "discarded"),
 }
 OWED = {"queued", "running", "pending"}
 _ROW = re.compile(r"^\| `(\w+)` \| `(\w+)` \| `(\w+)` \|", re.MULTILINE)
-_KEYS = {"turns": "event_id", "memory_write_outbox": "event_id", "message_outbox": "id", "dlq_messages": "id"}
+_KEYS = {
+    "turns": "event_id",
+    "memory_write_outbox": "event_id",
+    "message_outbox": "id",
+    "dlq_messages": "id",
+    "tool_calls": "call_id",
+}
 _INSERT = {
     "turns": """
         INSERT INTO turns (event_id, session_id, seq, tenant, state, lease_owner, lease_until, finished_at)
         VALUES (:id, :session, 1, 't', :state, :owner, :until, :finished) RETURNING event_id""",
+    "tool_calls": """
+        INSERT INTO tool_calls (call_id, session_id, tenant, tool, effect, state, lease_owner, lease_until, finished_at)
+        VALUES (:id, :session, 't', 'echo', 'read', :state, :owner, :until, :finished) RETURNING call_id""",
     "memory_write_outbox": """
         INSERT INTO memory_write_outbox (event_id, tenant, namespace, universe, role, payload, idempotency_key, state,
                                          finished_at)
@@ -62,7 +72,8 @@ def change(connection: Connection, table: str, before: str, after: str) -> None:
     )
     values = {"id": name, "session": name, "state": before, **_beside(before)}
     key = connection.execute(text(_INSERT[table]), values).scalar_one()
-    columns = {"turns": "lease_owner = :owner, lease_until = :until, finished_at = :finished"}
+    held = "lease_owner = :owner, lease_until = :until, finished_at = :finished"
+    columns = {"turns": held, "tool_calls": held}
     also = columns.get(table, "finished_at = :finished") if table != "dlq_messages" else "settled_at = :finished"
     statement = f"UPDATE {table} SET state = :state, {also} WHERE {_KEYS[table]} = :key"
     connection.execute(text(statement), {"key": key, "state": after, **_beside(after)})

@@ -2,8 +2,13 @@
 
 from app.routing import TaskName
 from app.services.sweep import sweep
-from tests.builders import a_message, a_record
+from tests.builders import a_message, a_record, a_tool_request
 from tests.fakes import InMemoryStore, RecordingDoorbell, Ring
+
+
+def swept(store: InMemoryStore, bell: RecordingDoorbell) -> dict[str, int]:
+    sweeper = store.presence("sweeper")
+    return sweep(store, store.turns(sweeper), store.tool_calls(sweeper), bell)
 
 
 def test_what_the_dead_held_is_free_and_rung_for() -> None:
@@ -16,13 +21,18 @@ def test_what_the_dead_held_is_free_and_rung_for() -> None:
     store.turns(dead).claim(message.event_id)
     store.memory_outbox("dead").claim_due(10)
     store.message_outbox("dead").claim_due(10)
+    asked = a_tool_request()
+    store.tool_requests().accept(asked, None)
+    store.tool_calls(dead).claim(asked.call_id)
     dead.stop()
 
-    freed = sweep(store, store.turns(store.presence("sweeper")), bell)
+    freed = swept(store, bell)
 
-    assert freed == {"turn": 1, "memory": 1, "record": 1}
-    assert [ring.task for ring in bell.rings] == [TaskName.RESPOND, TaskName.SYNC_MEMORIES, TaskName.DRAIN_OUTBOX]
-    assert bell.rings[0].ids == (message.event_id,)
+    assert freed == {"turn": 1, "memory": 1, "record": 1, "tool_call": 1}
+    assert [ring.task for ring in bell.rings] == [
+        TaskName.RESPOND, TaskName.EXECUTE_TOOL, TaskName.SYNC_MEMORIES, TaskName.DRAIN_OUTBOX,
+    ]  # fmt: skip
+    assert [ring.ids for ring in bell.rings[:2]] == [(message.event_id,), (asked.call_id,)]
 
 
 def test_a_ring_of_the_sweep_expires_but_not_before_a_full_line_is_heard() -> None:
@@ -30,7 +40,7 @@ def test_a_ring_of_the_sweep_expires_but_not_before_a_full_line_is_heard() -> No
     message = a_message()
     store.inbox().accept(message, None)
 
-    sweep(store, store.turns(store.presence("sweeper")), bell)
+    swept(store, bell)
 
     assert bell.rings == [Ring(TaskName.RESPOND, (message.event_id,), 20.0)]
 
@@ -38,7 +48,7 @@ def test_a_ring_of_the_sweep_expires_but_not_before_a_full_line_is_heard() -> No
 def test_nothing_due_is_no_ring() -> None:
     store, bell = InMemoryStore(), RecordingDoorbell()
 
-    assert sweep(store, store.turns(store.presence("sweeper")), bell) == {"turn": 0, "memory": 0, "record": 0}
+    assert swept(store, bell) == {"turn": 0, "memory": 0, "record": 0, "tool_call": 0}
     assert not bell.rings
 
 
@@ -46,6 +56,6 @@ def test_a_pile_of_unheard_rings_does_not_grow() -> None:
     store, bell = InMemoryStore(), RecordingDoorbell(unheard=1000)
     store.inbox().accept(a_message(), None)
 
-    sweep(store, store.turns(store.presence("sweeper")), bell)
+    swept(store, bell)
 
     assert not bell.rings

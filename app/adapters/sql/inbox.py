@@ -9,25 +9,13 @@ from sqlalchemy.exc import IntegrityError
 
 from app.adapters.sql.engine import resolved, transaction
 from app.adapters.sql.patience import Patience, within
+from app.adapters.sql.request_keys import answer_key, take_key
 from app.adapters.sql.rows import append_event, as_json, owe_memory, place_event
 from app.domain.conversation import Receipt, RequestKey, UserMessage
-from app.domain.errors import Conflict, KeyReused, NotFound
+from app.domain.errors import NotFound
 from app.domain.events import EventType, NewEvent, SessionEvent
 from app.domain.memory import memory_of, place_of
 
-_TAKE_KEY = text("""
-    INSERT INTO idempotency_keys (tenant, route, principal, key, body_digest)
-    VALUES (:tenant, :route, :principal, :key, :body_digest)
-    ON CONFLICT DO NOTHING
-""")
-_READ_KEY = text("""
-    SELECT body_digest, session_id, event_id FROM idempotency_keys
-    WHERE tenant = :tenant AND route = :route AND principal = :principal AND key = :key
-""")
-_ANSWER_KEY = text("""
-    UPDATE idempotency_keys SET session_id = :session_id, event_id = :event_id
-    WHERE tenant = :tenant AND route = :route AND principal = :principal AND key = :key
-""")
 # Two numbers are taken at once: the message and "a turn was accepted" follow one another.
 _TAKE_PLACE = text("""
     INSERT INTO sessions AS s (session_id, tenant, persona_id, subject, metadata, next_seq)
@@ -85,13 +73,14 @@ class SqlInbox:
 
     def _accept(self, message: UserMessage, key: RequestKey | None) -> tuple[Receipt, Sequence[SessionEvent]]:
         with transaction(self._engine) as connection:
-            if key is not None and not connection.execute(_TAKE_KEY, _scope(key)).rowcount:
-                return _first_receipt(connection, key), ()
+            first = take_key(connection, key) if key is not None else None
+            if first is not None:
+                return first, ()
             events = self._keep(connection, message)
+            receipt = Receipt(message.session_id, message.event_id)
             if key is not None:
-                answer = {"session_id": message.session_id, "event_id": message.event_id}
-                connection.execute(_ANSWER_KEY, _scope(key) | answer)
-            return Receipt(message.session_id, message.event_id), events
+                answer_key(connection, key, receipt)
+            return receipt, events
 
     def _keep(self, connection: Connection, message: UserMessage) -> Sequence[SessionEvent]:
         place = _take_place(connection, message)
@@ -137,22 +126,3 @@ def _turn(user: SessionEvent, message: UserMessage) -> dict[str, object]:
         "metadata": as_json(dict(message.metadata)),
         "traceparent": message.traceparent,
     }
-
-
-def _scope(key: RequestKey) -> dict[str, object]:
-    return {
-        "tenant": key.tenant,
-        "route": key.route,
-        "principal": key.principal,
-        "key": key.key,
-        "body_digest": key.body_digest,
-    }
-
-
-def _first_receipt(connection: Connection, key: RequestKey) -> Receipt:
-    row = connection.execute(_READ_KEY, _scope(key)).mappings().one_or_none()
-    if row is None:
-        raise Conflict("this Idempotency-Key has just expired; send the message again")
-    if row["body_digest"] != key.body_digest:
-        raise KeyReused("this Idempotency-Key was used with another body; use a new key for a new message")
-    return Receipt(row["session_id"], row["event_id"], replayed=True)

@@ -37,11 +37,14 @@ class Holder(Protocol):
 
     owner: str
 
-    def working_on(self, key: str, /) -> AbstractContextManager[None]:
-        """While the block runs, the lease of this turn is renewed."""
+    def working_on(self, key: str, kind: WorkKind = TURNS, /) -> AbstractContextManager[None]:
+        """While the block runs, the lease of this turn, or of this row of another kind, is renewed."""
 
     def survived(self, kind: WorkKind, leases: Iterable[Lease], /) -> None:
         """These claims are lost or could not be ended, and their owner lives."""
+
+    def is_known(self) -> bool:
+        """Whether everybody can see that the owner lives; a claim before that would look like one of the dead."""
 
 
 class Presence:
@@ -52,10 +55,12 @@ class Presence:
         self._engine = engine
         self._name = name
         self._seconds = lease_seconds
+        self._leases: dict[WorkKind, Leases] = {}
         self._survived: defaultdict[WorkKind, set[Lease]] = defaultdict(set)
-        self._working: Counter[str] = Counter()
+        self._working: Counter[tuple[WorkKind, str]] = Counter()
         self._lock = threading.Lock()
         self._stopped = threading.Event()
+        self._locked = threading.Event()
         self._thread = threading.Thread(target=self._live, name="presence", daemon=True)
 
     def start(self) -> None:
@@ -68,16 +73,21 @@ class Presence:
         if self._thread.is_alive():
             self._thread.join(timeout=5)
 
+    def is_known(self) -> bool:
+        """Whether the lock is held, as far as we know: a claim before that would look like one of the dead."""
+        return self._locked.is_set()
+
     @contextmanager
-    def working_on(self, key: str) -> Iterator[None]:
-        """While the block runs, the lease of this turn is renewed."""
+    def working_on(self, key: str, kind: WorkKind = TURNS) -> Iterator[None]:
+        """While the block runs, the lease of this turn, or of this row of another kind, is renewed."""
         with self._lock:
-            self._working[key] += 1
+            self._leases.setdefault(kind, Leases(kind, self.owner, self._seconds))
+            self._working[kind, key] += 1
         try:
             yield
         finally:
             with self._lock:
-                self._working[key] -= 1
+                self._working[kind, key] -= 1
                 self._working += Counter()
 
     def survived(self, kind: WorkKind, leases: Iterable[Lease]) -> None:
@@ -85,9 +95,12 @@ class Presence:
         with self._lock:
             self._survived[kind].update(leases)
 
-    def _held(self) -> list[str]:
+    def _held(self) -> list[tuple[Leases, list[str]]]:
+        """The keys in hand, by kind; a kind that was ever worked on stays, so that what it left behind is ended."""
         with self._lock:
-            return list(self._working)
+            return [
+                (leases, [key for its, key in self._working if its is kind]) for kind, leases in self._leases.items()
+            ]
 
     def _live(self) -> None:
         while not self._stopped.is_set():
@@ -103,6 +116,7 @@ class Presence:
             try:
                 self._beat_until_stopped(connection)
             finally:
+                self._locked.clear()
                 raw.invalidate()
 
     def _beat_until_stopped(self, connection: Connection) -> None:
@@ -110,8 +124,11 @@ class Presence:
         while not self._stopped.is_set():
             # While a line that went dead still holds our lock at the server, that one speaks for us: beating matters.
             locked = locked or bool(connection.execute(_LOCK, {"owner": self.owner}).scalar_one())
+            if locked:
+                self._locked.set()
             connection.execute(_SEEN, {"owner": self.owner, "name": self._name})
-            self._leases(TURNS).renew(connection, self._held())
+            for leases, keys in self._held():
+                leases.renew(connection, keys)
             self._excuse_what_survived(connection)
             self._stopped.wait(_BEAT_SECONDS)
 
@@ -119,9 +136,6 @@ class Presence:
         for kind, leases in list(self._survived.items()):
             told = set(leases)
             if told:
-                self._leases(kind).excuse(connection, list(told))
+                Leases(kind, self.owner, self._seconds).excuse(connection, list(told))
             with self._lock:
                 leases.difference_update(told)
-
-    def _leases(self, kind: WorkKind) -> Leases:
-        return Leases(kind, self.owner, self._seconds)

@@ -46,7 +46,7 @@ _NEXT_SEQ = text("""
 
 
 def append_next(
-    connection: Connection, session_id: str, event: NewEvent, turn_seq: int, traceparent: str | None
+    connection: Connection, session_id: str, event: NewEvent, turn_seq: int | None, traceparent: str | None
 ) -> SessionEvent:
     """Give the event its place at the end of the session's line (row lock: gap-free, in commit order)."""
     row = connection.execute(_NEXT_SEQ, {"session_id": session_id}).mappings().one()
@@ -62,7 +62,7 @@ _FIND_EVENT = text("""
 
 
 def find_event(
-    connection: Connection, session_id: str, event: NewEvent, turn_seq: int, traceparent: str | None
+    connection: Connection, session_id: str, event: NewEvent, turn_seq: int | None, traceparent: str | None
 ) -> SessionEvent | None:
     """The event with the place that it was given before; None where it was never kept."""
     found = connection.execute(_FIND_EVENT, {"event_id": event.event_id, "type": event.type.value})
@@ -71,7 +71,7 @@ def find_event(
 
 
 def place_event(
-    event: NewEvent, row: RowMapping | Mapping[str, Any], session_id: str, turn_seq: int, traceparent: str | None
+    event: NewEvent, row: RowMapping | Mapping[str, Any], session_id: str, turn_seq: int | None, traceparent: str | None
 ) -> SessionEvent:
     """The event with the place that `row` (seq, tenant, persona_id, now) gives it."""
     return SessionEvent(
@@ -87,6 +87,7 @@ def place_event(
         turn_seq=turn_seq,
         created_at=row["now"],
         traceparent=traceparent,
+        also=event.also,
     )
 
 

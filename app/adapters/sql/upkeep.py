@@ -27,6 +27,10 @@ _TURNS = text("""
     SELECT count(*) AS backlog, coalesce(extract(epoch FROM now() - min(created_at)), 0)::float AS oldest
     FROM turns WHERE state IN ('queued', 'running')
 """)
+_TOOL_CALLS = text("""
+    SELECT count(*) AS backlog, coalesce(extract(epoch FROM now() - min(created_at)), 0)::float AS oldest
+    FROM tool_calls WHERE state IN ('queued', 'running')
+""")
 _DEAD_LETTERS = text("SELECT topic, count(*) AS depth FROM dlq_messages WHERE state = 'open' GROUP BY topic")
 # A superuser may take what is kept back for superusers; of strangers' sessions only the database may be known.
 _CONNECTIONS = text("""
@@ -71,6 +75,13 @@ _PRUNE = (
     text("""DELETE FROM message_outbox WHERE id IN (
         SELECT id FROM message_outbox
         WHERE state = 'discarded' AND finished_at < now() - interval '30 days' LIMIT 1000)"""),
+    # Their results stand in the session's events; a call of which nobody knows what it did stays as long as a letter.
+    text("""DELETE FROM tool_calls WHERE call_id IN (
+        SELECT call_id FROM tool_calls
+        WHERE state IN ('succeeded', 'failed', 'cancelled') AND finished_at < now() - interval '7 days' LIMIT 1000)"""),
+    text("""DELETE FROM tool_calls WHERE call_id IN (
+        SELECT call_id FROM tool_calls
+        WHERE state IN ('unknown', 'discarded') AND finished_at < now() - interval '30 days' LIMIT 1000)"""),
     text("DELETE FROM processes WHERE seen_at < now() - interval '1 hour'"),
 )
 
@@ -129,6 +140,10 @@ class SqlUpkeep:
     def turns_owed(self) -> Backlog:
         """Turns without an end."""
         return self._backlog(_TURNS)
+
+    def tool_calls_owed(self) -> Backlog:
+        """Tool calls without an end."""
+        return self._backlog(_TOOL_CALLS)
 
     def _backlog(self, statement: TextClause) -> Backlog:
         with transaction(self._engine) as connection:

@@ -64,4 +64,14 @@ RECORDS = WorkKind(
     waiting="pending",
     order="w.run_at, w.id",
 )
-KINDS = (TURNS, MEMORIES, RECORDS)
+TOOL_CALLS = WorkKind(
+    name="tool_call",
+    table="tool_calls",
+    key="call_id",
+    owed=("queued", "running"),
+    claimed="running",
+    waiting="queued",
+    order="w.run_at, w.created_at",
+    on_claim=", runs = w.runs + 1",
+)
+KINDS = (TURNS, MEMORIES, RECORDS, TOOL_CALLS)

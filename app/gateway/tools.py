@@ -1,0 +1,83 @@
+"""Tools: which there are, and calls of them."""
+
+from typing import Any
+
+from flask import Response, g, jsonify, request
+
+from app.domain.tools import Effect, Tool
+from app.gateway.api import Answer, Area
+from app.gateway.problems import BadRequest
+from app.gateway.room import room
+from app.services.message_form import MAX_KEY_LENGTH
+from app.services.request_tool import request_tool
+from app.services.tool_form import ToolForm, WrongArguments, call_in, tool_key
+
+tools = Area("tools")
+
+
+class ToolInfo(Answer):
+    """One tool; `parameters` is the JSON schema of its arguments, `effect` what it does to the world."""
+
+    name: str
+    description: str
+    parameters: dict[str, Any]
+    effect: Effect
+    enabled: bool
+
+
+class ToolList(Answer):
+    """Every tool, by name."""
+
+    tools: list[ToolInfo]
+    count: int
+
+
+class Enqueued(Answer):
+    """The call is kept; `event_id` is its id, in the stream `metadata.request_id`."""
+
+    status: str
+    event_id: str
+
+
+@tools.route("GET", "/v1/tools", "The tools that can be called", answer=ToolList)
+def list_tools() -> ToolList:
+    """All of them."""
+    found = [_info(tool) for _, tool in sorted(room().serving.toolbox.items())]
+    return ToolList(tools=found, count=len(found))
+
+
+def _info(tool: Tool) -> ToolInfo:
+    return ToolInfo(
+        name=tool.name,
+        description=tool.description,
+        parameters=tool.arguments.model_json_schema(),
+        effect=Effect(tool.effect),
+        enabled=True,
+    )
+
+
+@tools.route(
+    "POST",
+    "/v1/tool/request",
+    "Have a tool called; the call is kept before this answers",
+    body=ToolForm,
+    answer=Enqueued,
+    errors=(400, 404, 409, 413, 415, 422, 503),
+    headers={"Idempotency-Key": "Send the same key again to get the first answer again (24 h)"},
+)
+def post_tool_request(body: ToolForm) -> Response:
+    """Parse, keep, answer."""
+    serving = room().serving
+    tenant = serving.settings.soma_tenant_id
+    try:
+        wanted = call_in(body, serving.toolbox, tenant, g.traceparent)
+    except WrongArguments as error:
+        raise BadRequest(400, str(error), error.errors) from None
+    key = request.headers.get("Idempotency-Key")
+    if key is not None and not (1 <= len(key) <= MAX_KEY_LENGTH and key.isprintable()):
+        raise BadRequest(422, f"Idempotency-Key must be 1 to {MAX_KEY_LENGTH} printable characters")
+    receipt = request_tool(wanted, None if key is None else tool_key(key, body, tenant), serving.tool_counter)
+    answer = jsonify(status="enqueued", event_id=receipt.event_id)
+    if receipt.replayed:
+        answer.headers["Idempotent-Replayed"] = "true"
+    return answer

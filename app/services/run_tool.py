@@ -1,0 +1,154 @@
+"""One tool call, from the claim to the committed result.
+
+A call that only reads, or that is the same done twice, is repeated until it ends in words. One that writes is run at
+most once: what became of it when its worker ended in the middle is not known, and that is what it says.
+"""
+
+import json
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+from app.domain.backoff import Backoff
+from app.domain.errors import LeaseLost, StoreUnavailable
+from app.domain.events import LOOK, envelope
+from app.domain.json_text import BadJson, parse_json
+from app.domain.memory import Place, place_of
+from app.domain.ports import Broadcast, Clock, Doorbell
+from app.domain.tool_ports import How, ToolCalls, ToolRun, ToolRunner
+from app.domain.tools import (
+    MAX_RESULT_BYTES,
+    NOBODY_KNOWS,
+    ToolCall,
+    ToolEnd,
+    ToolStatus,
+    end_before_run,
+    result_event,
+    start_event,
+)
+from app.routing import TaskName
+from app.services.insist import insist
+
+MAX_BREAKS = 5
+GRACE_SECONDS = 3.0
+"""How long a tool that writes may go on once its worker was asked to end; a launcher kills after five seconds."""
+
+
+@dataclass(frozen=True, slots=True)
+class ToolMeter:
+    """Who is told how a call ended (tool, outcome, seconds) and why one was given back (tool, reason)."""
+
+    ended: Callable[[str, str, float], None] = lambda _tool, _outcome, _seconds: None
+    given_back: Callable[[str, str], None] = lambda _tool, _reason: None
+    running: Callable[[str, int], None] = lambda _tool, _change: None
+
+
+@dataclass(frozen=True, slots=True)
+class Workbench:
+    """What running a call needs. `memories` holds the default universe and namespace, None when memories are off."""
+
+    calls: ToolCalls
+    runner: ToolRunner
+    broadcast: Broadcast
+    doorbell: Doorbell
+    clock: Clock
+    stopping: Callable[[], bool]
+    memories: tuple[str, str] | None
+    present: Callable[[], bool] = lambda: True
+    """Whether everybody can see that this worker lives; before that its claims would be ended like a dead one's."""
+    backoff: Backoff = field(default_factory=Backoff)
+    meter: ToolMeter = field(default_factory=ToolMeter)
+
+
+def run_tool(call_id: str, bench: Workbench) -> str:
+    """Run this call if it is due and nobody else does; returns what became of it, in a word."""
+    if bench.stopping() or not bench.present():
+        return "nothing to do"
+    with bench.calls.working_on(call_id):
+        call = bench.calls.claim(call_id)
+        if call is None:
+            return "nothing to do"
+        try:
+            return _attempt(call, bench)
+        except LeaseLost:
+            # Somebody else ended it, or our own commit came through unheard: either way readers have to look.
+            bench.calls.survived(call)
+            bench.broadcast.publish(call.session_id, LOOK)
+            return "lease lost"
+        except StoreUnavailable:
+            bench.calls.survived(call)
+            raise
+
+
+def _attempt(call: ToolCall, bench: Workbench) -> str:
+    end = end_before_run(call)
+    if end is not None:
+        return _finish(call, end, bench)
+    if bench.stopping():
+        return _give_back(call, bench, begun=False)
+    started = insist(lambda: bench.calls.note(call, start_event(call)), bench.clock)
+    bench.broadcast.publish(call.session_id, envelope(started))
+    run = _run(call, bench)
+    if call.effect.repeatable and run.how is How.INTERRUPTED:
+        return _give_back(call, bench, begun=True)
+    if call.effect.repeatable and run.how is How.BROKEN and call.failures + 1 < MAX_BREAKS:
+        return _postpone(call, run, bench)
+    return _finish(call, _end_of(call, run), bench)
+
+
+def _run(call: ToolCall, bench: Workbench) -> ToolRun:
+    bench.meter.running(call.tool, 1)
+    try:
+        grace = 0.0 if call.effect.repeatable else GRACE_SECONDS
+        return bench.runner.run(call.tool, call.args, bench.stopping, grace)
+    finally:
+        bench.meter.running(call.tool, -1)
+
+
+def _end_of(call: ToolCall, run: ToolRun) -> ToolEnd:
+    match run.how:
+        case How.ANSWERED:
+            return _answered(run)
+        case How.TIMED_OUT:
+            return ToolEnd.without_result("failed", run.reason, ToolStatus.TIMEOUT, run.seconds)
+        case How.INTERRUPTED | How.BROKEN if not call.effect.repeatable:
+            return ToolEnd.without_result("unknown", f"{run.reason}; {NOBODY_KNOWS}", seconds=run.seconds)
+    return ToolEnd.without_result("failed", run.reason, seconds=run.seconds)
+
+
+def _answered(run: ToolRun) -> ToolEnd:
+    raw = json.dumps(run.value, ensure_ascii=False).encode(errors="surrogatepass")
+    if len(raw) > MAX_RESULT_BYTES:
+        reason = f"The result is larger than {MAX_RESULT_BYTES} bytes of JSON."
+        return ToolEnd.without_result("failed", reason, seconds=run.seconds)
+    try:
+        return ToolEnd("succeeded", ToolStatus.SUCCESS, parse_json(raw), run.seconds)
+    except BadJson as error:
+        return ToolEnd.without_result("failed", f"The result cannot be kept: {error}.", seconds=run.seconds)
+
+
+def _finish(call: ToolCall, end: ToolEnd, bench: Workbench) -> str:
+    event = result_event(call, end, json.dumps(end.payload, ensure_ascii=False))
+    place = _place(call, bench) if end.state != "dead" else None
+    ended = insist(lambda: bench.calls.finish(call, event, end, place), bench.clock)
+    bench.broadcast.publish(call.session_id, envelope(ended))
+    bench.doorbell.ring(TaskName.SYNC_MEMORIES)
+    bench.meter.ended(call.tool, end.state if end.state in ("unknown", "dead") else end.status.value, end.seconds)
+    return end.state
+
+
+def _place(call: ToolCall, bench: Workbench) -> Place | None:
+    return place_of(call.tenant, call.metadata, *bench.memories) if bench.memories else None
+
+
+def _give_back(call: ToolCall, bench: Workbench, begun: bool) -> str:
+    insist(lambda: bench.calls.give_back(call, begun), bench.clock)
+    bench.meter.given_back(call.tool, "shutdown")
+    bench.doorbell.ring(TaskName.EXECUTE_TOOL, call.call_id)
+    return "given back"
+
+
+def _postpone(call: ToolCall, run: ToolRun, bench: Workbench) -> str:
+    pause = bench.backoff.pause(call.failures, 0.5)
+    insist(lambda: bench.calls.postpone(call, pause, run.reason), bench.clock)
+    bench.meter.given_back(call.tool, "broken")
+    return "postponed"
