@@ -10,7 +10,7 @@ from urllib.parse import urlsplit
 
 from drills.trouble import Stage
 
-STREAMS, QUESTIONS = 64, 64
+STREAMS, QUESTIONS = 64, 96
 ANSWER_SECONDS = 10.0
 
 
