@@ -97,7 +97,7 @@ def test_a_claim_carries_the_call_and_counts_the_run(store: StoreRig, worker: Pr
 
     assert (call.tool, call.effect, call.args) == ("echo", Effect.WRITE, {"text": "hi"})
     assert (call.tenant, call.metadata, call.traceparent) == ("t1", {"universe_id": "u-9"}, "00-aa-bb-01")
-    assert (call.attempts, call.runs, call.deaths, call.failures, call.lease_owner) == (1, 1, 1, 0, worker.owner)
+    assert (call.attempts, call.runs, call.deaths, call.failures, call.lease_owner) == (1, 1, 0, 0, worker.owner)
 
 
 def test_a_held_call_is_nobody_elses(store: StoreRig, worker: Process, other: Process) -> None:
@@ -128,7 +128,7 @@ def test_a_dead_owners_call_is_free_at_once_and_its_run_stays_counted(
 
     assert request.call_id in other.calls.due(1000)
     again = claimed(other, request)
-    assert (again.attempts, again.runs, again.deaths) == (2, 2, 2)
+    assert (again.attempts, again.runs, again.deaths) == (2, 2, 1)
 
 
 def test_a_heartbeat_keeps_the_call_that_is_worked_on(store: StoreRig, worker: Process, other: Process) -> None:
@@ -148,7 +148,7 @@ def test_a_run_that_had_not_begun_is_not_counted(store: StoreRig, worker: Proces
 
     again = claimed(other, request)
 
-    assert (again.attempts, again.runs, again.deaths) == (2, 1, 1)
+    assert (again.attempts, again.runs, again.deaths) == (2, 1, 0)
 
 
 def test_a_run_that_had_begun_stays_counted_and_is_no_death(store: StoreRig, worker: Process, other: Process) -> None:
@@ -157,7 +157,7 @@ def test_a_run_that_had_begun_stays_counted_and_is_no_death(store: StoreRig, wor
 
     again = claimed(other, request)
 
-    assert (again.runs, again.deaths) == (2, 1)
+    assert (again.runs, again.deaths) == (2, 0)
 
 
 def test_a_postponed_call_is_due_after_its_pause(store: StoreRig, worker: Process) -> None:
@@ -234,4 +234,16 @@ def test_deaths_add_up(store: StoreRig) -> None:
         victim.die()
         eventually(lambda: store.sweep()["tool_call"] == 1)
 
-    assert claimed(store.process(), request).deaths == MAX_ATTEMPTS + 1
+    assert claimed(store.process(), request).deaths == MAX_ATTEMPTS
+
+
+def test_a_call_whose_worker_lives_is_given_back_and_no_death_but_its_run_stays_counted(
+    store: StoreRig, worker: Process
+) -> None:
+    request = accepted(store)
+    worker.appear()
+
+    worker.calls.survived(claimed(worker, request))
+
+    again = eventually(lambda: worker.calls.claim(request.call_id))
+    assert (again.attempts, again.runs, again.deaths) == (2, 2, 0)
