@@ -109,7 +109,7 @@ class Bout:
             record,
             dead_letters=record.dead_letters - letters,
             planted=stage.planted,
-            evidence=Evidence(stage.felt, needed, bool(self._trouble.shown_by)),
+            evidence=Evidence(stage.felt, needed, bool(self._trouble.shown_by), self._trouble.beside_posts),
             transcripts=transcripts,
             holdings=held,
             complaints=tuple(_complaints(stage.later)),

@@ -1,5 +1,7 @@
 """Every fault of the campaign by its number: what can be caused here, and what cannot, with the reason."""
 
+from functools import partial
+
 from drills import (
     brain_faults,
     clock_faults,
@@ -18,25 +20,26 @@ from drills import (
 )
 from drills.trouble import NotHere, Trouble
 
+_beside_posts = partial(Trouble, beside_posts=True)
 SWEPT = "work_swept_total"
 SMOKE = ("F1", "F7", "F12", "F19", "F23")
 
 CATALOGUE: tuple[Trouble | NotHere, ...] = (
-    Trouble("F1", "conversation worker killed, 10 times", worker_faults.kill_tree, 10, (SWEPT,)),
-    NotHere("F2", "one child of the conversation worker killed", "it is one process with threads and has no children"),
-    Trouble(
+    _beside_posts("F1", "conversation worker killed, 10 times", worker_faults.kill_tree, 10, (SWEPT,)),
+    _beside_posts("F2", "the process that a turn has for itself killed once", worker_faults.one_child, 3, (SWEPT,)),
+    _beside_posts(
         "F3",
         "conversation worker stopped past its lease, then let go on",
         worker_faults.zombie,
         2,
         overrides={"LEASE_SECONDS": "5"},
     ),
-    Trouble("F4", "tools worker asked to end (SIGTERM) while tools of 20 s run", tool_faults.end_during_tools),
-    Trouble("F5", "a message that kills its worker every time", worker_faults.fatal_message, 5, (SWEPT,)),
-    Trouble("F7", "Redis killed, 3 times", redis_faults.kill, 3),
-    Trouble("F8", "Redis emptied and restarted, twice", redis_faults.empty, 2),
-    Trouble("F9", "Redis stopped for 20 s", redis_faults.freeze, 1, ("redis",)),
-    Trouble("F10", "Redis half-open for 20 s", link_faults.redis_half_open, 1, ("redis",), linked=True),
+    _beside_posts("F4", "tools worker asked to end (SIGTERM) while tools of 20 s run", tool_faults.end_during_tools),
+    _beside_posts("F5", "a message that kills its worker every time", worker_faults.fatal_message, 5, (SWEPT,)),
+    _beside_posts("F7", "Redis killed, 3 times", redis_faults.kill, 3),
+    _beside_posts("F8", "Redis emptied and restarted, twice", redis_faults.empty, 2),
+    _beside_posts("F9", "Redis stopped for 20 s", redis_faults.freeze, 1, ("redis",)),
+    _beside_posts("F10", "Redis half-open for 20 s", link_faults.redis_half_open, 1, ("redis",), linked=True),
     Trouble("F12", "Postgres stopped at once, away for 8 s", postgres_faults.stop_at_once, 1, ("postgres",)),
     Trouble("F13", "Postgres backends stopped for 15 s", postgres_faults.stop_backends, 1, ("postgres",)),
     Trouble("F14", "Postgres half-open for 15 s", link_faults.postgres_half_open, 1, ("postgres",), linked=True),
@@ -51,9 +54,9 @@ CATALOGUE: tuple[Trouble | NotHere, ...] = (
         missing=disk.missing,
         room=disk_faults.on_a_small_disk,
     ),
-    Trouble("F19", "SomaBrain down for 40 s", brain_faults.down, 1, ("somabrain_http",)),
-    Trouble("F20", "SomaBrain answers badly", link_faults.bad_answers, 5, ("somabrain_http",), linked=True),
-    Trouble("F21", "SomaBrain applies and the reply is lost", link_faults.reply_lost, 3, linked=True),
+    _beside_posts("F19", "SomaBrain down for 40 s", brain_faults.down, 1, ("somabrain_http",)),
+    _beside_posts("F20", "SomaBrain answers badly", link_faults.bad_answers, 5, ("somabrain_http",), linked=True),
+    _beside_posts("F21", "SomaBrain applies and the reply is lost", link_faults.reply_lost, 3, linked=True),
     Trouble(
         "F22",
         "the process ends after each of 7 steps",
@@ -61,12 +64,12 @@ CATALOGUE: tuple[Trouble | NotHere, ...] = (
         len(crash_faults.STEPS),
         overrides=crash_faults.OVERRIDES,
     ),
-    Trouble("F23", "Kafka down for 40 s", kafka_faults.down, 1, ("kafka",)),
-    Trouble("F24", "Kafka stopped for 30 s", kafka_faults.freeze, 1, ("kafka",)),
-    Trouble("F25", "a replicator stopped past its session beside a live one", kafka_faults.zombie, 4),
-    Trouble("F26", "poison in memory.wal, 8 kinds, 5 of each", poison.poison, 40, ("memory_dlq",)),
-    Trouble("F27", "replicators started and stopped every 3 s, killed", kafka_faults.come_and_go, 11),
-    Trouble(
+    _beside_posts("F23", "Kafka down for 40 s", kafka_faults.down, 1, ("kafka",)),
+    _beside_posts("F24", "Kafka stopped for 30 s", kafka_faults.freeze, 1, ("kafka",)),
+    _beside_posts("F25", "a replicator stopped past its session beside a live one", kafka_faults.zombie, 4),
+    _beside_posts("F26", "poison in memory.wal, 8 kinds, 5 of each", poison.poison, 40, ("memory_dlq",)),
+    _beside_posts("F27", "replicators started and stopped every 3 s, killed", kafka_faults.come_and_go, 11),
+    _beside_posts(
         "F28",
         "a worker's clock jumps an hour ahead, then behind",
         clock_faults.jump,

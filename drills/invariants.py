@@ -16,6 +16,9 @@ from drills.transcripts import broken_streams
 
 POST_P99_SECONDS = 2.5
 POST_MAX_SECONDS = 5.0
+CALM_FACTOR = 2.0
+LEAST_CALM_SECONDS = 0.05
+"""A calm p99 below this counts as this: one turn of another process on a busy processor is as long."""
 FIRST_ANSWER_SECONDS = 15.0
 SHOWN_WITHIN_SECONDS = 10.0
 Problems = list[str]
@@ -145,12 +148,16 @@ def garbled(record: Record) -> Problems:
 
 
 def impolite(record: Record) -> Problems:
-    """I8: slow acceptance during the fault, and answers other than 2xx, 409, 429 or 503 with `Retry-After`."""
+    """I8: slow acceptance during the fault, absolutely and, for a fault beside its way, against the calm; and answers
+    other than 2xx, 409, 429 or 503 with `Retry-After`.
+    """
     waits = post_seconds(record, record.window.covers)
+    calm = max(percentile(post_seconds(record, record.window.before), 99), LEAST_CALM_SECONDS)
+    beside = record.evidence is not None and record.evidence.beside_posts
     problems = [
-        f"POST {name} was {value:.2f} s during the fault, at most {limit} s is promised"
+        f"POST {name} was {value:.3g} s during the fault, at most {limit:.3g} s is promised"
         for name, value, limit in (
-            ("p99", percentile(waits, 99), POST_P99_SECONDS),
+            ("p99", percentile(waits, 99), min(POST_P99_SECONDS, CALM_FACTOR * calm) if beside else POST_P99_SECONDS),
             ("maximum", max(waits, default=0.0), POST_MAX_SECONDS),
         )
         if value > limit

@@ -73,11 +73,15 @@ class Sample:
 
 @dataclass(frozen=True, slots=True)
 class Evidence:
-    """How often the fault was felt, how often it has to be, and whether the product can be expected to show it."""
+    """How often the fault was felt, how often it has to be, and whether the product can be expected to show it.
+
+    `beside_posts` says that the fault lies beside the way of a POST, which must stay as quick as in the calm.
+    """
 
     felt: int
     needed: int
     shows: bool = True
+    beside_posts: bool = False
 
 
 @dataclass(frozen=True, slots=True)

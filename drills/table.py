@@ -36,7 +36,8 @@ class Row:
 
 def table(rows: Sequence[Row]) -> str:
     """Every fault in a line, then what was broken where."""
-    head = f"  {'':<4} {'fault':<60} " + " ".join(f"{name:>4}" for name in COLUMNS) + "  answer  drained"
+    counted = " ".join(f"{name:>4}" for name in COLUMNS)
+    head = f"  {'':<4} {'fault':<60} {counted}  answer  drained    POST p99, calm and then"
     lines = ["", head, *(_line(row) for row in rows)]
     for row in rows:
         lines += broken(row)
@@ -50,7 +51,12 @@ def _line(row: Row) -> str:
     counts = {verdict.id: len(verdict.problems) for verdict in row.verdicts}
     cells = " ".join(f"{counts.get(name, '-'):>4}" for name in COLUMNS)
     speed = f"{_seconds(row, 'first answer after healing, s')}  {_seconds(row, 'seconds until nothing was owed')}"
-    return f"  {row.id:<4} {row.title:<60} {cells}  {speed}  {row.word}"
+    return f"  {row.id:<4} {row.title:<60} {cells}  {speed}  {_post(row)}  {row.word}"
+
+
+def _post(row: Row) -> str:
+    calm, during = (row.figures.get(f"POST p99 {when} the fault, s") for when in ("before", "during"))
+    return f"{'-' if calm is None else f'{calm} s':>10} {'-' if during is None else f'{during} s':>11}"
 
 
 def _seconds(row: Row, name: str) -> str:

@@ -136,6 +136,8 @@ class Trouble:
     felt: int = 1
     shown_by: tuple[str, ...] = ()
     overrides: Mapping[str, str] = field(default_factory=dict)
+    beside_posts: bool = False
+    """Whether it lies beside the way of a POST, which then has to stay as quick as in the calm."""
     linked: bool = False
     """Whether it needs proxies between our processes and the servers."""
     missing: Callable[[], str] = always_there

@@ -72,12 +72,22 @@ def _await_answering(stage: Stage, seconds: float) -> bool:
 
 def fatal_message(stage: Stage) -> None:
     """Send one message that kills the process that asks the model about it, and wait until it is set aside."""
-    tenant = f"{stage.target.tenant}-fatal"
+    _send_a_killer(stage, "fatal", FATAL_ATTEMPTS + 1, "dead", FATAL_ATTEMPTS)
+
+
+def one_child(stage: Stage) -> None:
+    """Send one message that kills two workers, then once the process that it has for itself, and is answered then."""
+    _send_a_killer(stage, "child", SHARED_DEATHS + 1, "done", SHARED_DEATHS + 1)
+
+
+def _send_a_killer(stage: Stage, name: str, most: int, end: str, deaths: int) -> None:
+    """A message that kills at most so many processes; how it has to end, and after how many deaths."""
+    tenant = f"{stage.target.tenant}-{name}"
     killed: list[int] = []
     worker_lives = stage.stack.status()[CONVERSATION].restarts
 
     def strike(text: str, port: int) -> None:
-        if text.startswith("m900005"):
+        if text.startswith("m900005") and len(killed) < most:
             asker = _who_asks_by(port, stage)
             killed.append(asker.pid)
             asker.kill()
@@ -92,7 +102,7 @@ def fatal_message(stage: Stage) -> None:
             time.sleep(0.5)
     stage.stack.wait_ready(CONVERSATION)
     lives = stage.stack.status()[CONVERSATION].restarts - worker_lives
-    stage.later.append(lambda: _set_aside(stage, tenant, len(killed), lives))
+    stage.later.append(lambda: [*_ended(stage, tenant, end), *_counted(len(killed), deaths, lives)])
 
 
 def _who_asks_by(port: int, stage: Stage) -> psutil.Process:
@@ -111,12 +121,14 @@ def _is_over(stage: Stage, tenant: str) -> bool:
     return bool(rows) and rows[0][0] not in ("queued", "running")
 
 
-def _set_aside(stage: Stage, tenant: str, deaths: int, worker_deaths: int) -> list[str]:
+def _ended(stage: Stage, tenant: str, wanted: str) -> list[str]:
     rows = stage.sql(_TURN, tenant=tenant)
     state = rows[0][0] if rows else "missing"
-    found = [] if state == "dead" else [f"the fatal message is {state} instead of dead"]
-    if deaths != FATAL_ATTEMPTS:
-        found.append(f"the fatal message killed {deaths} processes, exactly {FATAL_ATTEMPTS} are allowed")
+    return [] if state == wanted else [f"the message that kills is {state} instead of {wanted}"]
+
+
+def _counted(killed: int, allowed: int, worker_deaths: int) -> list[str]:
+    found = [] if killed == allowed else [f"it killed {killed} processes, exactly {allowed} are expected"]
     if worker_deaths > SHARED_DEATHS:
         found.append(f"it killed the shared worker {worker_deaths} times, at most {SHARED_DEATHS} are allowed")
     return found

@@ -242,3 +242,11 @@ def test_a_repeated_record_on_the_log_is_a_figure_and_no_fault() -> None:
 
     assert broken(record) == set()
     assert figures(record)["repeated records on the log (harmless)"] == 1
+
+
+@pytest.mark.parametrize(("seconds", "kept"), [(0.19, True), (0.21, False)])
+def test_a_fault_beside_the_way_of_a_post_may_make_it_twice_as_slow_as_the_calm(seconds: float, kept: bool) -> None:
+    record = with_outcomes(replace(OK, seconds=seconds))(a_kept_promise())
+
+    assert not impolite(replace(record, evidence=Evidence(1, 1, beside_posts=False)))
+    assert not impolite(replace(record, evidence=Evidence(1, 1, beside_posts=True))) is kept
