@@ -7,6 +7,7 @@ from app.domain.conversation import Usage
 from app.routing import TaskName
 from app.services.converse import Conversation, Meter, converse
 from app.telemetry.metrics import FIRST_TOKEN_SECONDS, TOKENS, TURN_SECONDS, TURNS
+from app.wiring.alone import in_own_process
 from app.wiring.conversing import conversation_of
 from app.wiring.process import this_process
 from tasks.application import celery
@@ -25,7 +26,8 @@ def respond(event_id: str) -> str:
 
 @lru_cache(maxsize=1)
 def _conversation() -> Conversation:
-    return conversation_of(this_process(), Meter(FIRST_TOKEN_SECONDS.observe, _count_tokens))
+    meter = Meter(FIRST_TOKEN_SECONDS.observe, _count_tokens)
+    return conversation_of(this_process(), meter, in_own_process(meter))
 
 
 def _count_tokens(usage: Usage) -> None:

@@ -8,23 +8,20 @@ import logging
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 
-from tenacity import Retrying, retry_if_exception_type, stop_after_attempt, wait_fixed
-
 from app.domain.backoff import Backoff
 from app.domain.conversation import Answer, Turn, Usage, Utterance, fit_window
 from app.domain.errors import LeaseLost, ModelRefused, ModelUnavailable, ProcessDied, StoreUnavailable
-from app.domain.events import LOOK, EventType, NewEvent, SessionEvent, envelope, live_item
+from app.domain.events import LOOK, EventType, NewEvent, envelope, live_item
 from app.domain.leases import ALONE_AFTER_DEATHS
 from app.domain.memory import Place, place_of
 from app.domain.ports import Broadcast, Clock, Doorbell, HealthNotes, Model, Piece, Turns
 from app.domain.stream import Delta
 from app.routing import TaskName
+from app.services.insist import insist
 
 MAX_MODEL_FAILURES = 5
 PARTIAL_SECONDS = 0.2
 _HISTORY_LINES = 200
-_END_ATTEMPTS = 30
-_END_PAUSE_SECONDS = 0.5
 _log = logging.getLogger(__name__)
 
 
@@ -195,23 +192,12 @@ def _end(turn: Turn, conversation: Conversation, kind: EventType, state: str, re
 def _close(
     turn: Turn, conversation: Conversation, event: NewEvent, state: str, memory_place: Place | None = None
 ) -> None:
-    ended = _insist(lambda: conversation.turns.finish(turn, event, state, memory_place), conversation.clock)
+    # An answer that took a minute is worth waiting for Postgres.
+    ended = insist(lambda: conversation.turns.finish(turn, event, state, memory_place), conversation.clock)
     conversation.broadcast.publish(turn.session_id, envelope(ended))
     following = conversation.turns.next_due(turn.session_id)
     if following is not None:
         conversation.doorbell.ring(TaskName.RESPOND, following)
-
-
-def _insist(step: Callable[[], SessionEvent], clock: Clock) -> SessionEvent:
-    """An answer that took a minute is worth waiting for Postgres; the lease, not patience, decides who may end it."""
-    attempts = Retrying(
-        retry=retry_if_exception_type(StoreUnavailable),
-        stop=stop_after_attempt(_END_ATTEMPTS),
-        wait=wait_fixed(_END_PAUSE_SECONDS),
-        sleep=clock.sleep,
-        reraise=True,
-    )
-    return attempts(step)
 
 
 def _try_again_or_give_up(turn: Turn, conversation: Conversation, error: ModelUnavailable) -> str:

@@ -1,20 +1,15 @@
-"""`python -m app.wiring.alone`: answer the one turn that stands on stdin, say on stdout what became of it, and end.
+"""One turn in a process of its own, seen from both sides: the worker that gives it, and the child that answers it.
 
-For turns with which workers died (`app/adapters/own_process.py`). The lease is the parent's, which renews it.
+For turns with which workers died (`app/adapters/own_process.py`). The lease is the worker's, which renews it.
 """
 
-import json
-import logging
-import os
-import sys
-import threading
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
-from app.adapters.own_process import AWAY, LOST
+from app.adapters.own_process import AWAY, LOST, OwnProcess
 from app.adapters.sql.presence import Holder
 from app.adapters.sql.work_kinds import TURNS, WorkKind
 from app.domain.conversation import Turn, Usage
@@ -26,7 +21,6 @@ from app.telemetry.logs import configure_logging, log_context
 from app.wiring.conversing import conversation_of
 from app.wiring.process import Process
 
-_log = logging.getLogger(__name__)
 _CONNECTIONS = 2
 
 
@@ -62,43 +56,36 @@ class ChildProcess(Process):
         return ParentsPresence(self._owner)
 
 
-@dataclass(slots=True)
-class _Figures:
-    """What the parent's meter will be told."""
+def in_own_process(meter: Meter) -> Callable[[Turn], str]:
+    """How a worker gives a turn away; what the child measured is told to this process's meter."""
+    run = OwnProcess(answer)
 
-    first_pieces: list[float] = field(default_factory=list)
-    spent: list[dict[str, int]] = field(default_factory=list)
+    def give(turn: Turn) -> str:
+        said = run(turn)
+        for seconds in said["first_pieces"]:
+            meter.first_piece(seconds)
+        for usage in said["spent"]:
+            meter.spent(usage)
+        return str(said["outcome"])
 
-    def spend(self, usage: Usage) -> None:
-        self.spent.append(asdict(usage))
+    return give
 
 
-def main() -> None:
-    """Answer one turn."""
+def answer(turn: Turn) -> dict[str, Any]:
+    """The child: one attempt at this turn, and what became of it."""
     configure_logging(settings().log_level, f"{settings().process_name or 'worker'} alone")
-    turn = Turn(**json.loads(sys.stdin.readline()))
-    threading.Thread(target=_end_with_the_parent, daemon=True).start()
+    first_pieces: list[float] = []
+    spent: list[Usage] = []
+    meter = Meter(first_pieces.append, spent.append)
     with log_context(task="alone", ids=turn.event_id):
-        print(json.dumps(_answer(turn)), flush=True)
+        try:
+            outcome = attempt(turn, conversation_of(ChildProcess(turn.lease_owner), meter, _already_alone))
+        except LeaseLost:
+            return {"outcome": LOST}
+        except StoreUnavailable as error:
+            return {"outcome": AWAY, "reason": str(error)}
+    return {"outcome": outcome, "first_pieces": first_pieces, "spent": spent}
 
 
-def _end_with_the_parent() -> None:
-    sys.stdin.read()
-    _log.warning("the worker is gone; its turn begins again elsewhere")
-    os._exit(1)
-
-
-def _answer(turn: Turn) -> dict[str, Any]:
-    figures = _Figures()
-    conversation = conversation_of(ChildProcess(turn.lease_owner), Meter(figures.first_pieces.append, figures.spend))
-    try:
-        outcome = attempt(turn, conversation)
-    except LeaseLost:
-        outcome = LOST
-    except StoreUnavailable as error:
-        return {"outcome": AWAY, "reason": str(error)}
-    return {"outcome": outcome, **asdict(figures)}
-
-
-if __name__ == "__main__":
-    main()
+def _already_alone(_turn: Turn) -> str:
+    raise AssertionError("a turn that is alone already was to be set apart again")

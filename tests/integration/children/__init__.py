@@ -1,1 +1,0 @@
-"""Processes that a test gives a turn to, each ending in its own way."""
