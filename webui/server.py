@@ -7,7 +7,7 @@ _settings = settings()
 
 bind = f"{_settings.bind_host}:{_settings.agent_ui_port}"
 proc_name = "webui"
-worker_class = "gthread"
+worker_class = "app.adapters.http.courteous_worker.CourteousWorker"
 workers = 1
 threads = _settings.ui_threads
 worker_connections = max(1000, 4 * _settings.ui_threads)

@@ -19,7 +19,7 @@ if _chosen.brain_workers > 1:
 
 bind = f"{_chosen.bind_host}:{_chosen.brain_port}"
 proc_name = "brain"
-worker_class = "gthread"
+worker_class = "app.adapters.http.courteous_worker.CourteousWorker"
 workers = _chosen.brain_workers
 threads = 16
 keepalive = 75

@@ -29,7 +29,7 @@ _shared_metrics = _chosen.metrics_dir or tempfile.mkdtemp(prefix="gateway-metric
 
 bind = f"{_chosen.bind_host}:{_chosen.gateway_port}"
 proc_name = "gateway"
-worker_class = "gthread"
+worker_class = "app.adapters.http.courteous_worker.CourteousWorker"
 workers = _chosen.gateway_workers
 threads = _chosen.gateway_threads
 worker_connections = max(1000, 4 * _chosen.gateway_threads)
