@@ -152,7 +152,7 @@ def impolite(record: Record) -> Problems:
     other than 2xx, 409, 429 or 503 with `Retry-After`.
     """
     waits = post_seconds(record, record.window.covers)
-    calm = max(percentile(post_seconds(record, record.window.before), 99), LEAST_CALM_SECONDS)
+    calm = max(percentile(record.calm_posts or post_seconds(record, record.window.before), 99), LEAST_CALM_SECONDS)
     beside = record.evidence is not None and record.evidence.beside_posts
     problems = [
         f"POST {name} was {value:.3g} s during the fault, at most {limit:.3g} s is promised"

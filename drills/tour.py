@@ -8,7 +8,7 @@ import random
 import sys
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 
 import psycopg2
@@ -19,6 +19,7 @@ from devstack.faults import CannotStart
 from drills import catalogue, checker, report, table
 from drills.bout import Bout, Pace, target_of
 from drills.ground import Ground, NotOurs, refuse_foreign
+from drills.invariants import post_seconds
 from drills.load import Shape
 from drills.record import Record
 from drills.trouble import NotHere, Stage, Trouble
@@ -48,6 +49,8 @@ class Tour:
     timeline: report.Timeline
     folder: Path
     rows: list[table.Row] = field(default_factory=list)
+    calm_posts: list[float] = field(default_factory=list)
+    """How quick a POST is on this machine when nothing is broken: one calm alone is too short to say."""
 
     def run(self) -> None:
         """Every fault, in order; one that breaks off costs the stack, not the campaign."""
@@ -83,6 +86,8 @@ class Tour:
         )
         record = Bout(trouble, stage, self.orders.pace, self.folder).run()
         report.write_json(self.folder / f"{trouble.id}-evidence.json", asdict(record))
+        self.calm_posts += post_seconds(record, record.window.before)
+        record = replace(record, calm_posts=tuple(self.calm_posts))
         verdicts = tuple(checker.judge(record, trouble))
         figures = {**checker.figures(record), **_recovery(record), **stage.figures}
         return table.Row(trouble.id, trouble.title, verdicts, figures, time.monotonic() - began)

@@ -251,3 +251,11 @@ def test_a_fault_beside_the_way_of_a_post_may_make_it_twice_as_slow_as_the_calm(
 
     assert not impolite(replace(record, evidence=Evidence(1, 1, beside_posts=False)))
     assert bool(impolite(replace(record, evidence=Evidence(1, 1, beside_posts=True)))) is not kept
+
+
+def test_the_calm_of_the_whole_campaign_says_how_quick_a_post_is() -> None:
+    record = with_outcomes(replace(OK, at=101.0, seconds=0.11))(a_kept_promise())
+    record = replace(record, evidence=Evidence(1, 1, beside_posts=True))
+
+    assert impolite(record)
+    assert not impolite(replace(record, calm_posts=(0.02,) * 90 + (0.06,) * 10))
