@@ -58,6 +58,8 @@ class Conversation:
     window: ModelWindow
     memories: tuple[str, str] | None
     alone: Callable[[Turn], str]
+    present: Callable[[], bool] = lambda: True
+    """Whether everybody can see that this worker lives; before that its claims would be ended like a dead one's."""
     backoff: Backoff = field(default_factory=Backoff)
     meter: Meter = field(default_factory=Meter)
 
@@ -68,6 +70,8 @@ class _Cancelled(Exception):
 
 def converse(event_id: str, conversation: Conversation) -> str:
     """Answer this message if it is due and nobody else does; returns what became of it, in a word."""
+    if not conversation.present():
+        return "nothing to do"
     with conversation.turns.working_on(event_id):
         turn = conversation.turns.claim(event_id)
         if turn is None:

@@ -22,5 +22,6 @@ def conversation_of(process: Process, meter: Meter, alone: Callable[[Turn], str]
         window=ModelWindow(settings.system_prompt, settings.llm_context_tokens, settings.llm_max_output_tokens),
         memories=(defaults.universe, defaults.namespace) if defaults else None,
         alone=alone,
+        present=process.presence.is_known,
         meter=meter,
     )

@@ -30,6 +30,7 @@ class Stage:
         self.model = ScriptedModel(*(scripts or (["hi"],)))
         self.broadcast, self.doorbell, self.notes = RecordingBroadcast(), RecordingDoorbell(), RecordingNotes()
         self.memories = memories
+        self.present = True
         self.alone: Callable[[Turn], str] = always_in_company
         self.first_pieces: list[float] = []
         self.spent: list[Usage] = []
@@ -52,6 +53,7 @@ class Stage:
             window,
             self.memories,
             self.alone,
+            lambda: self.present,
             meter=Meter(self.first_pieces.append, self.spent.append),
         )
         return converse(event_id or self.message.event_id, conversation)
@@ -226,6 +228,15 @@ def test_a_message_with_which_two_workers_died_is_answered_in_a_process_of_its_o
 
     assert [(turn.event_id, turn.deaths) for turn in given] == [(stage.message.event_id, ALONE_AFTER_DEATHS)]
     assert not stage.model.asked
+
+
+def test_a_worker_that_nobody_can_see_yet_claims_nothing() -> None:
+    stage = Stage([])
+    stage.present = False
+
+    assert stage.run() == "nothing to do"
+
+    assert stage.state == "queued"
 
 
 def test_one_death_is_no_reason_to_keep_a_message_apart() -> None:
