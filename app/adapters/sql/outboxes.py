@@ -38,7 +38,8 @@ class Outbox:
         except CommitUnheard:
             rows = self._really_held(rows)
         fit = (row for row in rows if not is_worn_out(row, MAX_ATTEMPTS))
-        return sorted(fit, key=lambda row: row["created_at"])
+        # An UPDATE returns its rows in no order, and those of one transaction have one time.
+        return sorted(fit, key=lambda row: (row["created_at"], row[self._kind.key]))
 
     def _really_held(self, rows: list[RowMapping]) -> list[RowMapping]:
         leases = [self._leases.lease_of(row) for row in rows]
