@@ -5,6 +5,7 @@
 	install install-test
 
 PORT_OFFSET ?= 0
+TEST_PROCESSES ?= 2
 export PORT_OFFSET
 PYTHON ?= $(shell for python in python3 python3.13 python3.12 python3.11 python3.14; do \
 	$$python -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && { echo $$python; break; }; done)
@@ -30,7 +31,7 @@ test: install-test ## everything that proves the system: lint, types, imports, a
 	@$(BIN)/ruff format --check .
 	@$(BIN)/mypy
 	@$(BIN)/lint-imports
-	@$(BIN)/python -m pytest
+	@$(BIN)/python -m pytest -n $(TEST_PROCESSES) --dist loadfile
 
 test-unit: install-test ## the tests that need no server
 	@$(BIN)/python -m pytest tests/unit tests/architecture -m "not servers and not browser"

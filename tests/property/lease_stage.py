@@ -10,6 +10,7 @@ from sqlalchemy import Connection, Engine, text
 
 from app.adapters.sql.leases import Leases
 from app.adapters.sql.outboxes import SqlMemoryOutbox, SqlMessageOutbox
+from app.adapters.sql.tool_calls import SqlToolCalls
 from app.adapters.sql.turns import SqlTurns
 from app.adapters.sql.work_kinds import TURNS, WorkKind
 from app.domain.leases import Lease
@@ -123,6 +124,7 @@ class PostgresStage(Stage):
             SqlTurns(self._engine, presence, LEASE),
             SqlMemoryOutbox(self._engine, presence, LEASE, TOPIC),
             SqlMessageOutbox(self._engine, presence, LEASE),
+            SqlToolCalls(self._engine, presence, LEASE),
             lock,
         )
 

@@ -55,7 +55,7 @@ class Presence:
         self._engine = engine
         self._name = name
         self._seconds = lease_seconds
-        self._leases: dict[WorkKind, Leases] = {}
+        self._leases = {TURNS: Leases(TURNS, self.owner, lease_seconds)}
         self._survived: defaultdict[WorkKind, set[Lease]] = defaultdict(set)
         self._working: Counter[tuple[WorkKind, str]] = Counter()
         self._lock = threading.Lock()
