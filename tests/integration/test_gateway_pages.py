@@ -122,8 +122,8 @@ def test_health_shows_every_component(gateway: Gateway) -> None:
 
     assert health["status"] in ("ok", "degraded")
     assert set(health["components"]) == {
-        "postgres", "redis", "kafka", "somabrain_http", "memory_replicator", "memory_sync", "memory_dlq", "workers", "tool_calls",
-        "policy", "model",
+        "postgres", "redis", "kafka", "somabrain_http", "memory_replicator", "memory_sync", "memory_dlq", "workers",
+        "policy", "model", "tool_calls",
     }  # fmt: skip
     assert all(part["status"] in ("ok", "degraded", "down") for part in health["components"].values())
     assert health["components"]["postgres"]["status"] == "ok"
