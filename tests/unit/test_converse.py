@@ -189,7 +189,11 @@ def test_the_models_wish_for_a_pause_is_kept() -> None:
     assert stage.run() == "done"
 
 
-@pytest.mark.parametrize("script", [[AWAY], ["Once ", AWAY], ["Once ", BreaksOff()], [BreaksOff()]], ids=str)
+@pytest.mark.parametrize(
+    "script",
+    [[AWAY], ["Once ", AWAY], ["Once ", BreaksOff()], [BreaksOff()]],
+    ids=["away at once", "away in the middle", "broken off in the middle", "broken off at once"],
+)
 def test_after_the_last_failure_the_turn_ends_with_a_sentence(script: list[Step]) -> None:
     stage = Stage(script)
     for _ in range(MAX_MODEL_FAILURES - 1):
