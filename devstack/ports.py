@@ -2,6 +2,8 @@
 
 import random
 import socket
+import sys
+from collections import deque
 from collections.abc import Iterable, Mapping
 
 from devstack.faults import CannotStart
@@ -26,6 +28,7 @@ DEFAULTS: Mapping[str, int] = {
 }
 # Below the range from which outgoing connections take theirs: a restart must find its port as it left it.
 _FREE_FROM, _FREE_TO = 10_000, 32_000
+_DRAWN = 40 * len(DEFAULTS)
 
 
 def shifted(offset: int) -> dict[str, int]:
@@ -40,9 +43,33 @@ def shifted(offset: int) -> dict[str, int]:
 def free() -> dict[str, int]:
     """A port for everybody that nobody listens on now."""
     dice = random.SystemRandom()
-    candidates = dice.sample(range(_FREE_FROM, _FREE_TO), 40 * len(DEFAULTS))
-    found = (port for port in candidates if not is_busy(port))
+    candidates = dice.sample(range(_FREE_FROM, _FREE_TO), _DRAWN)
+    found = (port for port in candidates if _is_ours(port) and not is_busy(port))
     return dict(zip(DEFAULTS, found, strict=False))
+
+
+_claims: deque[socket.socket] = deque()
+_MOST_CLAIMS = 4 * len(DEFAULTS)
+
+
+def _is_ours(port: int) -> bool:
+    """Whether no other stack that is about to start has chosen this port; from now on, and for a good while, we have.
+
+    Nobody listens between the choice and the start, so the port itself does not tell. A name in Linux's abstract
+    namespace does, and goes with its process; elsewhere luck has to do.
+    """
+    if sys.platform != "linux":
+        return True
+    claim = socket.socket(socket.AF_UNIX)
+    try:
+        claim.bind(f"\0devstack port {port}")
+    except OSError:
+        claim.close()
+        return False
+    _claims.append(claim)
+    if len(_claims) > _MOST_CLAIMS:  # the oldest belong to stacks that listen by now, or have ended
+        _claims.popleft().close()
+    return True
 
 
 def is_busy(port: int) -> bool:

@@ -1,6 +1,7 @@
 """The launcher's small decisions: ports, pauses, causes, `.env`, what is shown and what is kept quiet."""
 
 import io
+import sys
 from pathlib import Path
 
 import pytest
@@ -112,3 +113,15 @@ def test_without_any_java_the_person_learns_what_to_do(monkeypatch: pytest.Monke
     monkeypatch.setattr(java, "_candidates", lambda: ["/nowhere/java"])
     with pytest.raises(CannotStart, match=r"Java 17 or newer.*KAFKA_BOOTSTRAP_SERVERS"):
         java.find()
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="elsewhere a choice is not kept")
+def test_two_stacks_that_choose_at_once_never_choose_the_same_port(monkeypatch: pytest.MonkeyPatch) -> None:
+    few = range(20_500, 20_500 + 3 * len(ports.DEFAULTS))
+    monkeypatch.setattr(ports, "_FREE_FROM", few.start)
+    monkeypatch.setattr(ports, "_FREE_TO", few.stop)
+    monkeypatch.setattr(ports, "_DRAWN", len(few))
+
+    first, second = ports.free(), ports.free()
+
+    assert set(first.values()).isdisjoint(second.values())
