@@ -17,6 +17,8 @@ from drills.transcripts import broken_streams
 POST_P99_SECONDS = 2.5
 POST_MAX_SECONDS = 5.0
 CALM_FACTOR = 2.0
+ENOUGH_POSTS = 100
+"""The 99th percentile of fewer is one POST, and says nothing about the others."""
 LEAST_CALM_SECONDS = 0.05
 """A calm p99 below this counts as this: one turn of another process on a busy processor is as long."""
 FIRST_ANSWER_SECONDS = 15.0
@@ -153,7 +155,7 @@ def impolite(record: Record) -> Problems:
     """
     waits = post_seconds(record, record.window.covers)
     calm = max(percentile(record.calm_posts or post_seconds(record, record.window.before), 99), LEAST_CALM_SECONDS)
-    beside = record.evidence is not None and record.evidence.beside_posts
+    beside = record.evidence is not None and record.evidence.beside_posts and len(waits) >= ENOUGH_POSTS
     problems = [
         f"POST {name} was {value:.3g} s during the fault, at most {limit:.3g} s is promised"
         for name, value, limit in (

@@ -245,17 +245,26 @@ def test_a_repeated_record_on_the_log_is_a_figure_and_no_fault() -> None:
     assert figures(record)["repeated records on the log (harmless)"] == 1
 
 
+def with_posts(number: int, seconds: float) -> Record:
+    """So many POSTs during a fault that does not lie on their way."""
+    record = with_outcomes(*[replace(OK, at=101.0, seconds=seconds)] * number)(a_kept_promise())
+    return replace(record, evidence=Evidence(1, 1, beside_posts=True))
+
+
 @pytest.mark.parametrize(("seconds", "kept"), [(0.09, True), (0.11, False)])
 def test_a_fault_beside_the_way_of_a_post_may_make_it_twice_as_slow_as_the_calm(seconds: float, kept: bool) -> None:
-    record = with_outcomes(replace(OK, at=101.0, seconds=seconds))(a_kept_promise())
+    record = with_posts(100, seconds)
 
+    assert bool(impolite(record)) is not kept
     assert not impolite(replace(record, evidence=Evidence(1, 1, beside_posts=False)))
-    assert bool(impolite(replace(record, evidence=Evidence(1, 1, beside_posts=True)))) is not kept
+
+
+def test_a_handful_of_posts_has_no_ninety_ninth_percentile() -> None:
+    assert not impolite(with_posts(90, 0.11))
 
 
 def test_the_calm_of_the_whole_campaign_says_how_quick_a_post_is() -> None:
-    record = with_outcomes(replace(OK, at=101.0, seconds=0.11))(a_kept_promise())
-    record = replace(record, evidence=Evidence(1, 1, beside_posts=True))
+    record = with_posts(100, 0.11)
 
     assert impolite(record)
     assert not impolite(replace(record, calm_posts=(0.02,) * 90 + (0.06,) * 10))
