@@ -22,6 +22,7 @@ from drills.trouble import NotHere, Trouble
 
 _beside_posts = partial(Trouble, beside_posts=True)
 SWEPT = "work_swept_total"
+FAILED_TASKS = "task_failures_total"
 SMOKE = ("F1", "F7", "F12", "F19", "F23")
 
 CATALOGUE: tuple[Trouble | NotHere, ...] = (
@@ -41,7 +42,8 @@ CATALOGUE: tuple[Trouble | NotHere, ...] = (
     _beside_posts("F9", "Redis stopped for 20 s", redis_faults.freeze, 1, ("redis",)),
     _beside_posts("F10", "Redis half-open for 20 s", link_faults.redis_half_open, 1, ("redis",), linked=True),
     Trouble("F12", "Postgres stopped at once, away for 8 s", postgres_faults.stop_at_once, 1, ("postgres",)),
-    Trouble("F13", "Postgres backends stopped for 15 s", postgres_faults.stop_backends, 1, ("postgres",)),
+    # Whoever takes a fresh connection is well again at once, so that health may never see it: the workers count it.
+    Trouble("F13", "Postgres backends stopped for 15 s", postgres_faults.stop_backends, 1, ("postgres", FAILED_TASKS)),
     Trouble("F14", "Postgres half-open for 15 s", link_faults.postgres_half_open, 1, ("postgres",), linked=True),
     Trouble("F15", "connections cut exactly at COMMIT", link_faults.cut_at_commit, 20, linked=True),
     Trouble("F16", "every connection of Postgres taken for 15 s", postgres_faults.exhaust, 1, ("postgres",)),
