@@ -124,30 +124,31 @@ class Leases:
         WORK_FENCED.labels(kind.name).inc(len(leases) - len(ours))
         return ours
 
-    def _held_rows(self, row: str) -> str:
+    def _held_rows(self, row: str, beside: str = "FROM", where: str = "WHERE") -> str:
         """The rows of `:keys`, each beside the (owner, attempts) of the claim in question; see `_columns`."""
         return f"""
-            FROM unnest(CAST(:keys AS text[]), CAST(:owners AS text[]), CAST(:attempts AS integer[]))
+            {beside} unnest(CAST(:keys AS text[]), CAST(:owners AS text[]), CAST(:attempts AS integer[]))
                  AS held (key, owner, attempts)
-            WHERE {row}.{self._kind.key} = CAST(held.key AS {self._kind.key_type})"""
+            {where} {row}.{self._kind.key} = CAST(held.key AS {self._kind.key_type})"""
 
     def held(self, connection: Connection, leases: Sequence[Lease]) -> set[str]:
         """The keys that these claims hold; waits for a claim whose transaction is still under way."""
-        return self._look(connection, leases, "w.lease_owner = held.owner", {})
+        return self._look(connection, leases, "lease_owner = held_by", {})
 
     def ended(self, connection: Connection, leases: Sequence[Lease], state: str) -> set[str]:
-        """The keys that these very claims have brought into this last state."""
-        return self._look(connection, leases, "w.state = :state AND w.lease_owner IS NULL", {"state": state})
+        """The keys that these very claims have brought into this last state; waits for one still under way."""
+        return self._look(connection, leases, "state = :state AND lease_owner IS NULL", {"state": state})
 
     def _look(
         self, connection: Connection, leases: Sequence[Lease], condition: str, parameters: Mapping[str, Any]
     ) -> set[str]:
-        kind = self._kind
+        # Locked by key alone: a row whose last kept version does not meet the condition would be passed over unlocked.
         statement = f"""
-            SELECT w.{kind.key}::text FROM {kind.table} w
-            JOIN unnest(CAST(:keys AS text[]), CAST(:owners AS text[]), CAST(:attempts AS integer[]))
-                 AS held (key, owner, attempts) ON w.{kind.key} = CAST(held.key AS {kind.key_type})
-            WHERE w.attempts = held.attempts AND {condition} FOR UPDATE OF w"""  # noqa: S608
+            WITH rows AS MATERIALIZED (
+                SELECT w.{self._kind.key}::text AS key, w.state, w.lease_owner, w.attempts,
+                       held.owner AS held_by, held.attempts AS held_attempts
+                FROM {self._kind.table} w {self._held_rows("w", "JOIN", "ON")} FOR UPDATE OF w)
+            SELECT key FROM rows WHERE attempts = held_attempts AND {condition}"""  # noqa: S608
         return set(connection.execute(text(statement), {**_columns(leases), **parameters}).scalars())
 
     def renew(self, connection: Connection, keys: Sequence[str]) -> None:
