@@ -68,9 +68,9 @@ class Foreground:
         if self._over.is_set():
             threading.Thread(target=tree.kill, args=(self._stack.data_dir,), daemon=True).start()
             return
-        self._console.line("ending; once more kills everything at once" if number == signal.SIGINT else "ending")
         self._asked_at = time.monotonic()
-        self._over.set()
+        self._over.set()  # before anybody reads that a second one means more
+        self._console.line("ending; once more kills everything at once" if number == signal.SIGINT else "ending")
         self._stack.call_off()
 
     def _handle(self, command: str, name: str) -> Answer:
