@@ -32,12 +32,15 @@ def workers_of(gateway: Gateway) -> dict[int, psutil.Process]:
 
 
 class Crowd:
-    """Clients that post without a pause, half of them on a connection that they keep; how each post ended."""
+    """Clients that post without a pause, half of them on a connection that they keep; how each post ended: `cut` off
+    with the process that had it in hand, or `refused`.
+    """
 
     def __init__(self, gateway: Gateway) -> None:
         self._gateway = gateway
         self._enough = threading.Event()
         self.took: list[float] = []
+        self.cut: list[str] = []
         self.refused: list[str] = []
 
     @contextmanager
@@ -68,8 +71,8 @@ class Crowd:
             )
             if answer.status_code != 200:
                 self.refused.append(f"{answer.status_code} {answer.text}")
-        except requests.RequestException as error:
-            self.refused.append(repr(error))
+        except (requests.ConnectionError, requests.exceptions.ChunkedEncodingError) as error:
+            self.cut.append(repr(error))
         self.took.append(time.monotonic() - began)
 
 
@@ -85,7 +88,7 @@ def test_a_reload_turns_nobody_away_and_nobody_waits_long(
             eventually(lambda before=before: not before & set(workers_of(own_gateway)))
 
     record_property("longest_post_seconds", round(max(crowd.took), 2))
-    assert not crowd.refused
+    assert not crowd.cut + crowd.refused
     assert max(crowd.took) < LONGEST_WAIT_SECONDS
 
 
@@ -99,8 +102,8 @@ def test_a_killed_worker_is_replaced_before_anybody_waits_long(
             eventually(lambda pid=pid: pid not in (now := workers_of(own_gateway)) and len(now) > 1)
 
     record_property("longest_post_seconds", round(max(crowd.took), 2))
-    record_property("broken_off", len(crowd.refused))
-    assert all("ConnectionError" in broken for broken in crowd.refused), "only what the killed one had in hand is lost"
+    record_property("cut_off", len(crowd.cut))
+    assert not crowd.refused, "only what the killed one had in hand is lost"
     assert max(crowd.took) < LONGEST_WAIT_SECONDS
 
 
