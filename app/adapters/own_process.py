@@ -38,7 +38,6 @@ class OwnProcess:
         theirs.close()
         with ours:
             said = _hear(ours)
-            child.join(_END_SECONDS if said is None else 0)
         child.join(_END_SECONDS)
         if said is None:
             raise ProcessDied(f"the process that this message had for itself ended {_in_words(child.exitcode)}")

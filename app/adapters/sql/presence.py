@@ -55,12 +55,12 @@ class Presence:
         self._engine = engine
         self._name = name
         self._seconds = lease_seconds
-        self._leases = {TURNS: Leases(TURNS, self.owner, lease_seconds)}
+        self._kept = {TURNS: Leases(TURNS, self.owner, lease_seconds)}
         self._survived: defaultdict[WorkKind, set[Lease]] = defaultdict(set)
         self._working: Counter[tuple[WorkKind, str]] = Counter()
         self._lock = threading.Lock()
         self._stopped = threading.Event()
-        self._locked = threading.Event()
+        self._known = threading.Event()
         self._thread = threading.Thread(target=self._live, name="presence", daemon=True)
 
     def start(self) -> None:
@@ -74,14 +74,14 @@ class Presence:
             self._thread.join(timeout=5)
 
     def is_known(self) -> bool:
-        """Whether the lock is held, as far as we know: a claim before that would look like one of the dead."""
-        return self._locked.is_set()
+        """Whether our lock is held, as far as we know: a claim before that would look like one of the dead."""
+        return self._known.is_set()
 
     @contextmanager
     def working_on(self, key: str, kind: WorkKind = TURNS) -> Iterator[None]:
         """While the block runs, the lease of this turn, or of this row of another kind, is renewed."""
         with self._lock:
-            self._leases.setdefault(kind, Leases(kind, self.owner, self._seconds))
+            self._kept.setdefault(kind, Leases(kind, self.owner, self._seconds))
             self._working[kind, key] += 1
         try:
             yield
@@ -98,9 +98,7 @@ class Presence:
     def _held(self) -> list[tuple[Leases, list[str]]]:
         """The keys in hand, by kind; a kind that was ever worked on stays, so that what it left behind is ended."""
         with self._lock:
-            return [
-                (leases, [key for its, key in self._working if its is kind]) for kind, leases in self._leases.items()
-            ]
+            return [(leases, [key for its, key in self._working if its is kind]) for kind, leases in self._kept.items()]
 
     def _live(self) -> None:
         while not self._stopped.is_set():
@@ -116,7 +114,7 @@ class Presence:
             try:
                 self._beat_until_stopped(connection)
             finally:
-                self._locked.clear()
+                self._known.clear()
                 raw.invalidate()
 
     def _beat_until_stopped(self, connection: Connection) -> None:
@@ -124,8 +122,7 @@ class Presence:
         while not self._stopped.is_set():
             # While a line that went dead still holds our lock at the server, that one speaks for us: beating matters.
             locked = locked or bool(connection.execute(_LOCK, {"owner": self.owner}).scalar_one())
-            if locked:
-                self._locked.set()
+            self._known.set()
             connection.execute(_SEEN, {"owner": self.owner, "name": self._name})
             for leases, keys in self._held():
                 leases.renew(connection, keys)
