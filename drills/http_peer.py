@@ -1,6 +1,7 @@
 """What every HTTP peer of a drill has in common: a server on loopback while it is entered, quiet about its clients."""
 
 import threading
+from abc import ABC, abstractmethod
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from types import TracebackType
 from typing import Any, Self
@@ -39,7 +40,7 @@ class _Server(ThreadingHTTPServer):
         """Clients that go away in the middle are everyday business for a drill."""
 
 
-class QuietHandler(BaseHTTPRequestHandler):
+class QuietHandler(BaseHTTPRequestHandler, ABC):
     """Says nothing: the drill prints its own timeline."""
 
     server: _Server
@@ -50,13 +51,13 @@ class QuietHandler(BaseHTTPRequestHandler):
     def do_POST(self) -> None:
         self.post(self.rfile.read(int(self.headers.get("Content-Length", 0))))
 
+    @abstractmethod
     def get(self) -> None:
         """Answer a GET."""
-        raise NotImplementedError
 
+    @abstractmethod
     def post(self, body: bytes) -> None:
         """Answer a POST with this body."""
-        raise NotImplementedError
 
     def log_message(self, format: str, *args: Any) -> None:
         """Quiet."""

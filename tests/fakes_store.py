@@ -26,6 +26,8 @@ from tests.fakes_work import Row, WorkTable
 _DEFAULTS = MemoryDefaults("", "wm")
 _WORN_OUT = f"a worker died {MAX_ATTEMPTS} times while delivering it"
 
+Step = Callable[[WorkTable[Any]], set[str]]
+
 
 @dataclass
 class FakeSession:
@@ -114,6 +116,15 @@ class InMemoryStore:
         self._survived.append((table, leases))
         if not self.down:
             self._excuse()
+
+    def end(
+        self, table: WorkTable[Any], leases: Sequence[Lease], step: Callable[[WorkTable[Any]], set[str]]
+    ) -> set[str]:
+        """End these claims; `step` gives the keys that were still theirs, the owner of the others lives."""
+        with self.transaction():
+            ours = step(table)
+        self.survived(table, [lease for lease in leases if lease.key not in ours])
+        return ours
 
     def _excuse(self) -> None:
         while self._survived:
@@ -300,8 +311,10 @@ class InMemoryTurns:
         return self.store.turn_rows.rows[turn.event_id]
 
     def postpone(self, turn: Turn, seconds: float, reason: str) -> None:
-        with self.store.transaction():
-            self.store.turn_rows.postpone([_lease(turn)], seconds, reason, outage=False)
+        lease = _lease(turn)
+        self.store.end(
+            self.store.turn_rows, [lease], lambda rows: rows.postpone([lease], seconds, reason, outage=False)
+        )
 
     def lose(self, turn: Turn, reason: str) -> None:
         with self.store.transaction():
@@ -406,14 +419,18 @@ class InMemoryToolCalls:
             raise LeaseLost("the call belongs to another attempt")
 
     def give_back(self, call: ToolCall, begun: bool) -> None:
-        with self.store.transaction():
-            if self.store.call_rows.holds(call.lease) and not begun:
-                self.store.call_rows.rows[call.call_id].runs -= 1
-            self.store.call_rows.release([call.lease])
+        self.store.end(self.store.call_rows, [call.lease], lambda rows: self._give_back(rows, call, begun))
+
+    def _give_back(self, rows: WorkTable[ToolRequest], call: ToolCall, begun: bool) -> set[str]:
+        ours = rows.release([call.lease])
+        if ours and not begun:
+            rows.rows[call.call_id].runs -= 1
+        return ours
 
     def postpone(self, call: ToolCall, seconds: float, reason: str) -> None:
-        with self.store.transaction():
-            self.store.call_rows.postpone([call.lease], seconds, reason, outage=False)
+        self.store.end(
+            self.store.call_rows, [call.lease], lambda rows: rows.postpone([call.lease], seconds, reason, outage=False)
+        )
 
     def survived(self, call: ToolCall) -> None:
         self.store.survived(self.store.call_rows, [call.lease])
@@ -445,19 +462,16 @@ class InMemoryOutbox:
         raise AssertionError("an outbox has a table")
 
     def postpone(self, owed: Sequence[Any], seconds: float, reason: str, outage: bool) -> None:
-        self._end(owed, lambda leases: self.rows.postpone(leases, seconds, reason, outage))
+        self._end(owed, lambda rows: rows.postpone([item.lease for item in owed], seconds, reason, outage))
 
     def release(self, owed: Sequence[Any]) -> None:
-        self._end(owed, lambda leases: self.rows.release(leases))
+        self._end(owed, lambda rows: rows.release([item.lease for item in owed]))
 
     def bury(self, owed: Any, reason: str) -> None:
-        self._end([owed], lambda leases: self.rows.settle(leases, "dead", reason))
+        self._end([owed], lambda rows: rows.settle([owed.lease], "dead", reason))
 
-    def _end(self, owed: Sequence[Any], statement: Callable[[list[Lease]], set[str]]) -> set[str]:
-        with self.store.transaction():
-            ours = statement([item.lease for item in owed])
-        self.survived([item for item in owed if item.lease.key not in ours])
-        return ours
+    def _end(self, owed: Sequence[Any], step: Step) -> set[str]:
+        return self.store.end(self.rows, [item.lease for item in owed], step)
 
     def survived(self, owed: Sequence[Any]) -> None:
         self.store.survived(self.rows, [item.lease for item in owed])
@@ -487,7 +501,8 @@ class InMemoryMemoryOutbox(InMemoryOutbox):
 
     def synced(self, remembered: Sequence[tuple[OwedMemory, Remembered]]) -> list[str]:
         with self.store.transaction():
-            ours = self._end([owed for owed, _ in remembered], lambda leases: self.rows.settle(leases, "synced"))
+            leases = [owed.lease for owed, _ in remembered]
+            ours = self._end([owed for owed, _ in remembered], lambda rows: rows.settle(leases, "synced"))
             kept = [(owed.memory, receipt) for owed, receipt in remembered if owed.lease.key in ours]
             now = self.store.clock.now()
             self.store.owe_records([wal_write(memory, receipt, self.topic, now) for memory, receipt in kept])
@@ -508,7 +523,8 @@ class InMemoryMessageOutbox(InMemoryOutbox):
 
     def sent(self, acknowledged: Sequence[tuple[OwedRecord, Sent]]) -> None:
         with self.store.transaction():
-            ours = self._end([owed for owed, _ in acknowledged], lambda leases: self.rows.settle(leases, "sent"))
+            leases = [owed.lease for owed, _ in acknowledged]
+            ours = self._end([owed for owed, _ in acknowledged], lambda rows: rows.settle(leases, "sent"))
             for owed, place in acknowledged:
                 if owed.lease.key in ours:
                     self.rows.rows[owed.lease.key].thing.sent = place

@@ -21,6 +21,9 @@ from app.wiring.serving import Serving
 from webui.local import BadMessage, LocalMessage, Upstream
 from webui.sse import ServerEvent
 
+ROUTE = "POST /v1/session/message"
+"""A key means the same here and at the gateway."""
+
 
 def read_message(message: LocalMessage) -> MessageForm:
     """What the caller wrote, headers included; `Rejected` and `BadMessage` say what is wrong with it."""
@@ -57,7 +60,7 @@ class WiredService:
         """Keep the message, under the key that it would have had at the gateway."""
         body = read_message(message)
         tenant = self._serving.settings.soma_tenant_id
-        key = request_key(message.idempotency_key, body, tenant)
+        key = request_key(message.idempotency_key, ROUTE, body, tenant)
         receipt = accept_message(message_in(body, tenant), key, self._serving.reception)
         return {"accepted": True, "session_id": receipt.session_id, "event_id": receipt.event_id}
 

@@ -11,9 +11,10 @@ from app.domain.errors import NotFound, StoreUnavailable
 from app.gateway.api import Answer, Area, Query
 from app.gateway.paging import decode, encode
 from app.gateway.problems import BadRequest
+from app.gateway.request_keys import key_of
 from app.gateway.room import room
 from app.services.accept_message import accept_message
-from app.services.message_form import HEADERS, MAX_KEY_LENGTH, MessageForm, fill_from_headers, message_in, request_key
+from app.services.message_form import HEADERS, MessageForm, fill_from_headers, message_in
 from app.telemetry.metrics import WRITE_THROUGH, WRITE_THROUGH_RESULTS
 from app.wiring.serving import Serving
 
@@ -45,7 +46,7 @@ def post_message(body: MessageForm) -> Response:
         where = [{"loc": ["body", "attachments", "0"], "msg": "there is no such attachment"}]
         raise BadRequest(422, f"there is no attachment {body.attachments[0]}", where)
     tenant = room().serving.settings.soma_tenant_id
-    receipt = _keep(message_in(body, tenant, g.traceparent), _key(body, tenant))
+    receipt = _keep(message_in(body, tenant, g.traceparent), key_of(body, tenant))
     answer = jsonify(accepted=True, session_id=receipt.session_id, event_id=receipt.event_id)
     if receipt.replayed:
         answer.headers["Idempotent-Replayed"] = "true"
@@ -68,15 +69,6 @@ def _count_memory(serving: Serving, result: str) -> None:
     if serving.memory_defaults is not None:
         WRITE_THROUGH.labels("message").inc()
         WRITE_THROUGH_RESULTS.labels("message", result).inc()
-
-
-def _key(body: MessageForm, tenant: str) -> RequestKey | None:
-    key = request.headers.get("Idempotency-Key")
-    if key is None:
-        return None
-    if not 1 <= len(key) <= MAX_KEY_LENGTH or not key.isprintable():
-        raise BadRequest(422, f"Idempotency-Key must be 1 to {MAX_KEY_LENGTH} printable characters")
-    return request_key(key, body, tenant)
 
 
 class SessionsQuery(Query):

@@ -2,15 +2,15 @@
 
 from typing import Any
 
-from flask import Response, g, jsonify, request
+from flask import Response, g, jsonify
 
 from app.domain.tools import Effect, Tool
 from app.gateway.api import Answer, Area
 from app.gateway.problems import BadRequest
+from app.gateway.request_keys import key_of
 from app.gateway.room import room
-from app.services.message_form import MAX_KEY_LENGTH
 from app.services.request_tool import request_tool
-from app.services.tool_form import ToolForm, WrongArguments, call_in, tool_key
+from app.services.tool_form import ToolForm, WrongArguments, call_in
 
 tools = Area("tools")
 
@@ -73,10 +73,7 @@ def post_tool_request(body: ToolForm) -> Response:
         wanted = call_in(body, serving.toolbox, tenant, g.traceparent)
     except WrongArguments as error:
         raise BadRequest(400, str(error), error.errors) from None
-    key = request.headers.get("Idempotency-Key")
-    if key is not None and not (1 <= len(key) <= MAX_KEY_LENGTH and key.isprintable()):
-        raise BadRequest(422, f"Idempotency-Key must be 1 to {MAX_KEY_LENGTH} printable characters")
-    receipt = request_tool(wanted, None if key is None else tool_key(key, body, tenant), serving.tool_counter)
+    receipt = request_tool(wanted, key_of(body, tenant), serving.tool_counter)
     answer = jsonify(status="enqueued", event_id=receipt.event_id)
     if receipt.replayed:
         answer.headers["Idempotent-Replayed"] = "true"

@@ -18,6 +18,7 @@ from app.domain.ports import Broadcast, Clock, Doorbell, HealthNotes, Model, Pie
 from app.domain.stream import Delta
 from app.routing import TaskName
 from app.services.insist import insist
+from app.services.survive import surviving
 
 MAX_MODEL_FAILURES = 5
 PARTIAL_SECONDS = 0.2
@@ -77,15 +78,12 @@ def converse(event_id: str, conversation: Conversation) -> str:
         if turn is None:
             return "nothing to do"
         try:
-            return _alone(turn, conversation) if turn.deaths >= ALONE_AFTER_DEATHS else attempt(turn, conversation)
+            with surviving(lambda: conversation.turns.survived(turn)):
+                return _alone(turn, conversation) if turn.deaths >= ALONE_AFTER_DEATHS else attempt(turn, conversation)
         except LeaseLost:
             # Somebody else ended it, or our own commit came through unheard: either way readers have to look.
-            conversation.turns.survived(turn)
             conversation.broadcast.publish(turn.session_id, LOOK)
             return "lease lost"
-        except StoreUnavailable:
-            conversation.turns.survived(turn)
-            raise
 
 
 def _alone(turn: Turn, conversation: Conversation) -> str:

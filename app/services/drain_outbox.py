@@ -3,9 +3,10 @@
 from dataclasses import dataclass, field
 
 from app.domain.backoff import Backoff
-from app.domain.errors import Retryable, StoreUnavailable
+from app.domain.errors import Retryable
 from app.domain.ports import Doorbell, HealthNotes, MessageOutbox, OwedRecord, Sent, WalWriter
 from app.routing import TaskName
+from app.services.survive import surviving
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,11 +35,8 @@ def drain_due_records(plane: RecordPlane) -> Drained:
     owed = plane.outbox.claim_due(plane.batch)
     if not owed:
         return Drained()
-    try:
+    with surviving(lambda: plane.outbox.survived(owed)):
         return _deliver(owed, plane)
-    except StoreUnavailable:
-        plane.outbox.survived(owed)
-        raise
 
 
 def _deliver(owed: list[OwedRecord], plane: RecordPlane) -> Drained:

@@ -10,7 +10,6 @@ from pydantic import BaseModel, ConfigDict, Field, StrictBool, StrictFloat, Stri
 
 from app.domain.conversation import RequestKey, UserMessage
 
-ROUTE = "POST /v1/session/message"
 MAX_KEY_LENGTH = 255
 MAX_METADATA_BYTES = 262_144
 MAX_NAME_LENGTH = 200
@@ -36,15 +35,15 @@ def fits_into_a_memory(metadata: dict[str, Scalar]) -> dict[str, Scalar]:
     return metadata
 
 
-class MessageForm(BaseModel):
-    """A message to the agent."""
+SessionId = Annotated[str, Field(pattern=r"^[A-Za-z0-9._:-]{1,128}$")]
 
-    model_config = ConfigDict(extra="forbid", strict=True, frozen=True, title="Message")
 
-    session_id: Annotated[str, Field(pattern=r"^[A-Za-z0-9._:-]{1,128}$")] | None = None
+class SessionForm(BaseModel):
+    """What everything that is sent to a session may say beside itself."""
+
+    model_config = ConfigDict(extra="forbid", strict=True, frozen=True)
+
     persona_id: Annotated[str, Field(min_length=1, max_length=128)] | None = None
-    message: Annotated[str, Field(min_length=1, max_length=32_000)]
-    attachments: Annotated[list[str], Field(max_length=32, default_factory=list)]
     metadata: Annotated[dict[str, Scalar], Field(default_factory=dict)]
 
     @field_validator("metadata")
@@ -56,6 +55,16 @@ class MessageForm(BaseModel):
     def tenant_named(self) -> str:
         """The tenant that the caller chose; empty where none was."""
         return str(self.metadata.get("tenant") or "")
+
+
+class MessageForm(SessionForm):
+    """A message to the agent."""
+
+    model_config = ConfigDict(title="Message")
+
+    session_id: SessionId | None = None
+    message: Annotated[str, Field(min_length=1, max_length=32_000)]
+    attachments: Annotated[list[str], Field(max_length=32, default_factory=list)]
 
 
 def fill_from_headers(body: dict[str, Any], headers: Mapping[str, str]) -> None:
@@ -83,7 +92,7 @@ def message_in(form: MessageForm, default_tenant: str, traceparent: str | None =
     )
 
 
-def request_key(key: str, form: MessageForm, default_tenant: str) -> RequestKey:
-    """The caller's key in its scope, with a digest that tells another body under the same key."""
+def request_key(key: str, route: str, form: SessionForm, default_tenant: str) -> RequestKey:
+    """The caller's key in its scope (`route`: method and path), with a digest that tells another body under it."""
     digest = hashlib.sha256(json.dumps(form.model_dump(), sort_keys=True).encode()).hexdigest()
-    return RequestKey(key, form.tenant_named or default_tenant, ROUTE, "anonymous", digest)
+    return RequestKey(key, form.tenant_named or default_tenant, route, "anonymous", digest)

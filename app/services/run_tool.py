@@ -9,7 +9,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from app.domain.backoff import Backoff
-from app.domain.errors import LeaseLost, StoreUnavailable
+from app.domain.errors import LeaseLost
 from app.domain.events import LOOK, envelope
 from app.domain.json_text import BadJson, parse_json
 from app.domain.memory import Place, place_of
@@ -27,6 +27,7 @@ from app.domain.tools import (
 )
 from app.routing import TaskName
 from app.services.insist import insist
+from app.services.survive import surviving
 
 MAX_BREAKS = 5
 GRACE_SECONDS = 3.0
@@ -68,15 +69,12 @@ def run_tool(call_id: str, bench: Workbench) -> str:
         if call is None:
             return "nothing to do"
         try:
-            return _attempt(call, bench)
+            with surviving(lambda: bench.calls.survived(call)):
+                return _attempt(call, bench)
         except LeaseLost:
             # Somebody else ended it, or our own commit came through unheard: either way readers have to look.
-            bench.calls.survived(call)
             bench.broadcast.publish(call.session_id, LOOK)
             return "lease lost"
-        except StoreUnavailable:
-            bench.calls.survived(call)
-            raise
 
 
 def _attempt(call: ToolCall, bench: Workbench) -> str:

@@ -5,12 +5,13 @@ from dataclasses import dataclass, field
 from itertools import chain
 
 from app.domain.backoff import Backoff
-from app.domain.errors import BatchRefused, BrainUnavailable, MemoryRefused, StoreUnavailable
+from app.domain.errors import BatchRefused, BrainUnavailable, MemoryRefused
 from app.domain.events import EventType, live_item
 from app.domain.memory import Place, Remembered
 from app.domain.ports import Brain, Broadcast, Clock, Doorbell, MemoryOutbox, OwedMemory
 from app.domain.ramp import Ramp
 from app.routing import TaskName
+from app.services.survive import surviving
 
 
 class Pace:
@@ -57,11 +58,8 @@ def sync_due_memories(plane: MemoryPlane) -> Delivered:
     if not owed:
         return Delivered()
     began = plane.clock.monotonic()
-    try:
+    with surviving(lambda: plane.outbox.survived(owed)):
         delivered = _Round(plane, owed).deliver()
-    except StoreUnavailable:
-        plane.outbox.survived(owed)
-        raise
     plane.pace.note(len(owed), None if delivered.retry else plane.clock.monotonic() - began)
     if delivered.ok:
         plane.doorbell.ring(TaskName.DRAIN_OUTBOX)

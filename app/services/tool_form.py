@@ -1,19 +1,15 @@
 """A tool call as callers write it: parsed once, its arguments held against what the tool itself says of them."""
 
-import hashlib
 import json
 import uuid
 from collections.abc import Mapping
 from typing import Annotated, Any
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
+from pydantic import ConfigDict, Field, ValidationError
 
-from app.domain.conversation import RequestKey
 from app.domain.errors import NotFound, Rejected
 from app.domain.tools import MAX_ARGS_BYTES, Effect, Tool, ToolRequest
-from app.services.message_form import Scalar, fits_into_a_memory
-
-ROUTE = "POST /v1/tool/request"
+from app.services.message_form import SessionForm, SessionId
 
 
 class WrongArguments(Rejected):
@@ -24,26 +20,14 @@ class WrongArguments(Rejected):
         self.errors = errors
 
 
-class ToolForm(BaseModel):
+class ToolForm(SessionForm):
     """A call of a tool."""
 
-    model_config = ConfigDict(extra="forbid", strict=True, frozen=True, title="ToolRequest")
+    model_config = ConfigDict(title="ToolRequest")
 
-    session_id: Annotated[str, Field(pattern=r"^[A-Za-z0-9._:-]{1,128}$")]
+    session_id: SessionId
     tool_name: Annotated[str, Field(min_length=1, max_length=128)]
     args: Annotated[dict[str, Any], Field(default_factory=dict)]
-    persona_id: Annotated[str, Field(min_length=1, max_length=128)] | None = None
-    metadata: Annotated[dict[str, Scalar], Field(default_factory=dict)]
-
-    @field_validator("metadata")
-    @classmethod
-    def _a_memory_can_hold_it(cls, metadata: dict[str, Scalar]) -> dict[str, Scalar]:
-        return fits_into_a_memory(metadata)
-
-    @property
-    def tenant_named(self) -> str:
-        """The tenant that the caller chose; empty where none was."""
-        return str(self.metadata.get("tenant") or "")
 
 
 def call_in(form: ToolForm, tools: Mapping[str, Tool], default_tenant: str, traceparent: str | None) -> ToolRequest:
@@ -79,9 +63,3 @@ def _refuse(tool: Tool, *found: list[Any]) -> None:
     errors = [{"loc": ["body", "args", *map(str, where)], "msg": words} for where, words in found]
     place = ".".join(errors[0]["loc"][1:])
     raise WrongArguments(f"{place}: {errors[0]['msg']} (arguments of {tool.name})", errors)
-
-
-def tool_key(key: str, form: ToolForm, default_tenant: str) -> RequestKey:
-    """The caller's key in its scope, with a digest that tells another body under the same key."""
-    digest = hashlib.sha256(json.dumps(form.model_dump(), sort_keys=True).encode()).hexdigest()
-    return RequestKey(key, form.tenant_named or default_tenant, ROUTE, "anonymous", digest)

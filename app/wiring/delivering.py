@@ -14,6 +14,7 @@ from app.services.drain_outbox import RecordPlane
 from app.services.sync_memories import MemoryPlane, Pace
 from app.wiring.crashing import ends_after
 from app.wiring.process import Process, this_process
+from app.wiring.tooling import tool_calls_of
 
 
 def memory_plane_of(process: Process) -> MemoryPlane:
@@ -61,8 +62,7 @@ def record_plane() -> RecordPlane:
 @lru_cache(maxsize=1)
 def tool_calls() -> SqlToolCalls:
     """The tool calls, for the sweep."""
-    process = this_process()
-    return SqlToolCalls(process.engine, process.presence, process.settings.lease_seconds)
+    return tool_calls_of(this_process())
 
 
 @lru_cache(maxsize=1)

@@ -21,9 +21,9 @@ from app.services.replay_dead_letters import LetterDesk
 from app.services.request_tool import ToolCounter
 from app.services.tend_work import Tending
 from app.settings import Settings
-from app.tools.loading import load_tools
 from app.wiring.crashing import ends_after
 from app.wiring.process import Process
+from app.wiring.tooling import toolbox_of
 
 
 class Serving(Process):
@@ -66,7 +66,7 @@ class Serving(Process):
     @cached_property
     def toolbox(self) -> Toolbox:
         """Every tool that can be asked for."""
-        return load_tools(self.settings.tool_modules)
+        return toolbox_of(self.settings)
 
     @cached_property
     def tool_counter(self) -> ToolCounter:

@@ -8,7 +8,8 @@ import pytest
 
 from app.domain.errors import Misconfigured, NotFound
 from app.domain.tools import MAX_ARGS_BYTES, Effect
-from app.services.tool_form import ToolForm, WrongArguments, call_in, tool_key
+from app.services.message_form import request_key
+from app.services.tool_form import ToolForm, WrongArguments, call_in
 from app.tools.loading import load_tools
 
 TOOLS = load_tools("drills.slow_tool")
@@ -95,7 +96,9 @@ def test_arguments_that_break_the_schema_are_refused_with_the_place(args: dict[s
 
 
 def test_another_body_has_another_digest_under_the_same_key() -> None:
-    one, same, other = (tool_key("k", form(args={"text": text}), "public") for text in ("a", "a", "b"))
+    one, same, other = (
+        request_key("k", "POST /v1/tool/request", form(args={"text": text}), "public") for text in ("a", "a", "b")
+    )
 
     assert one == same
     assert one.body_digest != other.body_digest

@@ -1,17 +1,18 @@
 """The two outboxes: memories that SomaBrain has not confirmed, records that Kafka has not acknowledged."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from typing import Any
 
 from sqlalchemy import Connection, Engine, RowMapping, text
 
+from app.adapters.sql.claims import Claims
 from app.adapters.sql.engine import resolved, transaction
-from app.adapters.sql.leases import Leases, is_worn_out
+from app.adapters.sql.leases import is_worn_out
 from app.adapters.sql.presence import Holder
 from app.adapters.sql.rows import owe_records
-from app.adapters.sql.work_kinds import MEMORIES, RECORDS, WorkKind
-from app.domain.errors import CommitUnheard, StoreUnavailable
+from app.adapters.sql.work_kinds import MEMORIES, RECORDS
+from app.domain.errors import CommitUnheard
 from app.domain.leases import MAX_ATTEMPTS, Lease
 from app.domain.memory import Memory, Place, Remembered, WalRecord, wal_write
 from app.domain.ports import WAKE_LIMIT, OwedMemory, OwedRecord, Sent
@@ -19,14 +20,8 @@ from app.domain.ports import WAKE_LIMIT, OwedMemory, OwedRecord, Sent
 _WORN_OUT = f"a worker died {MAX_ATTEMPTS} times while delivering it"
 
 
-class Outbox:
-    """What both outboxes share: claims with a lease, and every way a claim can end."""
-
-    def __init__(self, engine: Engine, kind: WorkKind, presence: Holder, lease_seconds: float) -> None:
-        self._engine = engine
-        self._kind = kind
-        self._presence = presence
-        self._leases = Leases(kind, presence.owner, lease_seconds)
+class Outbox(Claims):
+    """What both outboxes share: every way a claim can end."""
 
     def _claim(self, limit: int) -> list[RowMapping]:
         rows: list[RowMapping] = []
@@ -36,44 +31,29 @@ class Outbox:
                 worn = [self._leases.lease_of(row) for row in rows if is_worn_out(row, MAX_ATTEMPTS)]
                 self._leases.settle(connection, worn, "dead", _WORN_OUT)
         except CommitUnheard:
-            rows = self._really_held(rows)
+            held = self._really_held([self._leases.lease_of(row) for row in rows])
+            rows = [row for row in rows if self._leases.lease_of(row).key in held]
         fit = (row for row in rows if not is_worn_out(row, MAX_ATTEMPTS))
         # An UPDATE returns its rows in no order, and those of one transaction have one time.
         return sorted(fit, key=lambda row: (row["created_at"], row[self._kind.key]))
 
-    def _really_held(self, rows: list[RowMapping]) -> list[RowMapping]:
-        leases = [self._leases.lease_of(row) for row in rows]
-        try:
-            with transaction(self._engine) as connection:
-                held = self._leases.held(connection, leases)
-        except StoreUnavailable:
-            self._presence.survived(self._kind, leases)
-            raise
-        return [row for row, lease in zip(rows, leases, strict=True) if lease.key in held]
-
     def postpone(self, owed: Sequence[Any], seconds: float, reason: str, outage: bool) -> None:
         """Give these back; they are due again after `seconds`, or when the outage ends."""
-        self._end(owed, lambda connection, leases: self._leases.postpone(connection, leases, seconds, reason, outage))
+        leases = _leases(owed)
+        self._end(leases, lambda connection: self._leases.postpone(connection, leases, seconds, reason, outage))
 
     def release(self, owed: Sequence[Any]) -> None:
         """Give these back, due now."""
-        self._end(owed, self._leases.release)
+        leases = _leases(owed)
+        self._end(leases, lambda connection: self._leases.release(connection, leases))
 
     def bury(self, owed: Any, reason: str) -> None:
         """This one is wrong and will be wrong again; a person can see why."""
-        self._end([owed], lambda connection, leases: self._leases.settle(connection, leases, "dead", reason))
+        self._end([owed.lease], lambda connection: self._leases.settle(connection, [owed.lease], "dead", reason))
 
     def survived(self, owed: Sequence[Any]) -> None:
         """These claims could not be ended and their worker lives; the heartbeat says so."""
-        self._presence.survived(self._kind, _leases(owed))
-
-    def _end(self, owed: Sequence[Any], statement: Callable[[Connection, list[Lease]], set[str]]) -> None:
-        ours = resolved(lambda _: self._run(lambda connection: statement(connection, _leases(owed))))
-        self._presence.survived(self._kind, [item.lease for item in owed if item.lease.key not in ours])
-
-    def _run(self, statement: Callable[[Connection], set[str]]) -> set[str]:
-        with transaction(self._engine) as connection:
-            return statement(connection)
+        self._live_on(_leases(owed))
 
     def waits_for_peer(self) -> bool:
         """Whether something is held back because the peer was away."""
@@ -149,7 +129,8 @@ class SqlMessageOutbox(Outbox):
 
     def sent(self, acknowledged: Sequence[tuple[OwedRecord, Sent]]) -> None:
         """Settle what Kafka acknowledged and note where it lies."""
-        self._end([owed for owed, _ in acknowledged], lambda connection, _: self._sent(connection, acknowledged))
+        leases = [owed.lease for owed, _ in acknowledged]
+        self._end(leases, lambda connection: self._sent(connection, acknowledged))
 
     def _sent(self, connection: Connection, acknowledged: Sequence[tuple[OwedRecord, Sent]]) -> set[str]:
         ours = self._leases.settle(connection, [owed.lease for owed, _ in acknowledged], "sent")

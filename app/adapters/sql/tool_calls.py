@@ -4,12 +4,12 @@ from contextlib import AbstractContextManager
 
 from sqlalchemy import Connection, Engine, RowMapping, text
 
+from app.adapters.sql.claims import Claims
 from app.adapters.sql.engine import resolved, transaction
-from app.adapters.sql.leases import Leases
 from app.adapters.sql.presence import Holder
 from app.adapters.sql.rows import append_next, as_json, find_event, owe_memory
 from app.adapters.sql.work_kinds import TOOL_CALLS
-from app.domain.errors import CommitUnheard, LeaseLost, StoreUnavailable
+from app.domain.errors import CommitUnheard, LeaseLost
 from app.domain.events import NewEvent, SessionEvent
 from app.domain.memory import Place, tool_memory_of
 from app.domain.tools import Effect, ToolCall, ToolEnd
@@ -23,13 +23,11 @@ _DUE = text(f"""
 """)  # noqa: S608
 
 
-class SqlToolCalls:
+class SqlToolCalls(Claims):
     """`ToolCalls` on Postgres."""
 
     def __init__(self, engine: Engine, presence: Holder, lease_seconds: float) -> None:
-        self._engine = engine
-        self._presence = presence
-        self._leases = Leases(TOOL_CALLS, presence.owner, lease_seconds)
+        super().__init__(engine, TOOL_CALLS, presence, lease_seconds)
 
     def working_on(self, call_id: str) -> AbstractContextManager[None]:
         """While the block runs, the heartbeat renews a lease on this call."""
@@ -43,16 +41,8 @@ class SqlToolCalls:
                 rows = self._leases.claim(connection, 1, call_id)
                 call = _call(rows[0]) if rows else None
         except CommitUnheard:
-            return call if call is not None and self._is_held(call) else None
+            return call if call is not None and self._really_held([call.lease]) else None
         return call
-
-    def _is_held(self, call: ToolCall) -> bool:
-        try:
-            with transaction(self._engine) as connection:
-                return bool(self._leases.held(connection, [call.lease]))
-        except StoreUnavailable:
-            self.survived(call)
-            raise
 
     def note(self, call: ToolCall, event: NewEvent) -> SessionEvent:
         """Append an event that does not end the call; a zombie's is refused by the row lock on its call."""
@@ -92,26 +82,23 @@ class SqlToolCalls:
         return find_event(connection, call.session_id, event, None, call.traceparent)
 
     def give_back(self, call: ToolCall, begun: bool) -> None:
-        """Due again now; a claim in which the tool had not begun counts as none."""
-        resolved(lambda _: self._give_back(call, begun))
+        """Due again now; a claim in which the tool had not begun counts as no run."""
+        self._end([call.lease], lambda connection: self._give_back(connection, call, begun))
 
-    def _give_back(self, call: ToolCall, begun: bool) -> None:
-        with transaction(self._engine) as connection:
-            ours = self._leases.release(connection, [call.lease])
-            if not begun:
-                connection.execute(_NOT_BEGUN, {"keys": list(ours)})
+    def _give_back(self, connection: Connection, call: ToolCall, begun: bool) -> set[str]:
+        ours = self._leases.release(connection, [call.lease])
+        if not begun:
+            connection.execute(_NOT_BEGUN, {"keys": list(ours)})
+        return ours
 
     def postpone(self, call: ToolCall, seconds: float, reason: str) -> None:
         """Due again after a pause."""
-        resolved(lambda _: self._postpone(call, seconds, reason))
-
-    def _postpone(self, call: ToolCall, seconds: float, reason: str) -> None:
-        with transaction(self._engine) as connection:
-            self._leases.postpone(connection, [call.lease], seconds, reason, outage=False)
+        leases = [call.lease]
+        self._end(leases, lambda connection: self._leases.postpone(connection, leases, seconds, reason, outage=False))
 
     def survived(self, call: ToolCall) -> None:
         """This claim was lost and its worker lives; the heartbeat says so."""
-        self._presence.survived(TOOL_CALLS, [call.lease])
+        self._live_on([call.lease])
 
     def due(self, limit: int) -> list[str]:
         """Calls that could be claimed now, oldest first."""

@@ -5,13 +5,14 @@ from typing import Any
 
 from sqlalchemy import Connection, Engine, text
 
+from app.adapters.sql.claims import Claims
 from app.adapters.sql.engine import resolved, transaction
-from app.adapters.sql.leases import Leases, is_worn_out
+from app.adapters.sql.leases import is_worn_out
 from app.adapters.sql.presence import Holder
 from app.adapters.sql.rows import append_next, find_event, owe_memory
 from app.adapters.sql.work_kinds import TURNS
 from app.domain.conversation import Turn, Utterance
-from app.domain.errors import CommitUnheard, LeaseLost, StoreUnavailable
+from app.domain.errors import CommitUnheard, LeaseLost
 from app.domain.events import EventType, NewEvent, SessionEvent
 from app.domain.leases import MAX_ATTEMPTS, MAX_CLAIMS, Lease
 from app.domain.memory import Place, memory_of
@@ -38,13 +39,11 @@ DUE = text(f"""
 """)  # noqa: S608
 
 
-class SqlTurns:
+class SqlTurns(Claims):
     """`Turns` on Postgres."""
 
     def __init__(self, engine: Engine, presence: Holder, lease_seconds: float) -> None:
-        self._engine = engine
-        self._presence = presence
-        self._leases = Leases(TURNS, presence.owner, lease_seconds)
+        super().__init__(engine, TURNS, presence, lease_seconds)
 
     def working_on(self, event_id: str) -> AbstractContextManager[None]:
         """While the block runs, the heartbeat renews a lease on this turn."""
@@ -61,18 +60,10 @@ class SqlTurns:
                 turn = _turn(rows[0])
                 if not is_worn_out(rows[0], MAX_ATTEMPTS) and turn.attempts <= MAX_CLAIMS:
                     return turn
-                self._end(connection, turn, _worn_out(turn), "dead")
+                self._end_with(connection, turn, _worn_out(turn), "dead")
                 return None
         except CommitUnheard:
-            return turn if turn is not None and self._is_held(turn) else None
-
-    def _is_held(self, turn: Turn) -> bool:
-        try:
-            with transaction(self._engine) as connection:
-                return bool(self._leases.held(connection, [_lease(turn)]))
-        except StoreUnavailable:
-            self.survived(turn)
-            raise
+            return turn if turn is not None and self._really_held([_lease(turn)]) else None
 
     def history(self, turn: Turn, limit: int) -> list[Utterance]:
         """The last `limit` lines up to and including this turn's message, oldest first."""
@@ -115,7 +106,7 @@ class SqlTurns:
             known = self._known_end(connection, turn, event, state) if again else None
             if known is not None:
                 return known
-            ended = self._end(connection, turn, event, state)
+            ended = self._end_with(connection, turn, event, state)
             if memory_place is not None:
                 owe_memory(connection, memory_of(ended, memory_place))
             return ended
@@ -126,7 +117,7 @@ class SqlTurns:
             return None
         return find_event(connection, turn.session_id, event, turn.seq, turn.traceparent)
 
-    def _end(self, connection: Connection, turn: Turn, event: NewEvent, state: str) -> SessionEvent:
+    def _end_with(self, connection: Connection, turn: Turn, event: NewEvent, state: str) -> SessionEvent:
         reason = None if state == "done" else str(event.metadata.get("reason", ""))
         if not self._leases.settle(connection, [_lease(turn)], state, reason):
             raise LeaseLost("the turn belongs to another attempt")
@@ -134,11 +125,8 @@ class SqlTurns:
 
     def postpone(self, turn: Turn, seconds: float, reason: str) -> None:
         """Give the turn back; the attempt's text is forgotten with it."""
-        resolved(lambda _: self._postpone(turn, seconds, reason))
-
-    def _postpone(self, turn: Turn, seconds: float, reason: str) -> None:
-        with transaction(self._engine) as connection:
-            self._leases.postpone(connection, [_lease(turn)], seconds, reason, outage=False)
+        leases = [_lease(turn)]
+        self._end(leases, lambda connection: self._leases.postpone(connection, leases, seconds, reason, outage=False))
 
     def lose(self, turn: Turn, reason: str) -> None:
         """Give back a turn whose own process ended over it: that is a death."""
@@ -150,7 +138,7 @@ class SqlTurns:
 
     def survived(self, turn: Turn) -> None:
         """This claim was lost and its worker lives; the heartbeat says so."""
-        self._presence.survived(TURNS, [_lease(turn)])
+        self._live_on([_lease(turn)])
 
     def next_due(self, session_id: str) -> str | None:
         """The session's next queued turn."""
