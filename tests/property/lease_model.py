@@ -8,13 +8,15 @@ MAX_DEATHS = 5
 ALONE_AFTER = 2
 LEASE = 300.0
 YOUNG = 3.0
-FIRST = {"turn": "queued", "memory": "pending", "record": "pending"}
-HELD = {"turn": "running", "memory": "pending", "record": "pending"}
+FIRST = {"turn": "queued", "memory": "pending", "record": "pending", "tool_call": "queued"}
+HELD = {"turn": "running", "memory": "pending", "record": "pending", "tool_call": "running"}
 
 
 @dataclass
 class ModelRow:
-    """One row as it ought to be; `deaths` counts claims that ended without a word."""
+    """One row as it ought to be; `deaths` counts claims that ended without a word, `runs` those of a tool that may
+    have begun.
+    """
 
     kind: str
     key: str
@@ -25,6 +27,7 @@ class ModelRow:
     attempts: int = 0
     failures: int = 0
     deaths: int = 0
+    runs: int = 0
     outage: bool = False
     owner: str = ""
     until: float = 0.0
@@ -80,12 +83,15 @@ class LeaseModel:
         return (suspects, set()) if suspects else (set(), {row.key for row in free})
 
     def take(self, kind: str, key: str, owner: str) -> bool:
-        """Claim it; false when it is set aside instead, because it killed its workers too often."""
+        """Claim it; false when it is set aside instead, because it killed its workers too often. A tool call is given
+        to its claimer even then, who has to end it in words.
+        """
         row = self.rows[kind, key]
         row.attempts += 1
         row.deaths += 1
+        row.runs += kind == "tool_call"
         row.state, row.owner, row.until = HELD[kind], owner, self.now + LEASE
-        if row.deaths > MAX_DEATHS:
+        if row.deaths > MAX_DEATHS and kind != "tool_call":
             self._end(row, "dead")
             return False
         return True
@@ -99,17 +105,22 @@ class LeaseModel:
     def settle(self, hands: list[Hand], state: str) -> list[str]:
         return [row.key for row in self._end_held(hands, state)]
 
-    def give_back(self, hands: list[Hand], pause: float | None = None, outage: bool = False) -> None:
+    def finish(self, hand: Hand, state: str) -> bool:
+        """The end of a turn or a tool call: a zombie's is refused aloud, and its worker says the rest."""
+        return self.holds(hand) and bool(self._end(self.rows[hand.kind, hand.key], state))
+
+    def give_back(self, hands: list[Hand], pause: float | None = None, outage: bool = False, run: bool = True) -> None:
         for row in self._end_held(hands, FIRST[hands[0].kind]):
+            row.runs -= not run
             if pause is not None:
                 row.run_at, row.outage = self.now + pause, outage
                 row.failures += 1
 
     def _end_held(self, hands: list[Hand], state: str) -> list[ModelRow]:
-        """What is still held ends; an owner that brings the rest of a delivery lives, so that rest is no death."""
+        """What is still held ends; an owner that brings the rest lives, so that rest is no death."""
         rows = [self._end(self.rows[hand.kind, hand.key], state) for hand in hands if self.holds(hand)]
         ended = {row.key for row in rows}
-        self.survive([hand for hand in hands if hand.kind != "turn" and hand.key not in ended])
+        self.survive([hand for hand in hands if hand.key not in ended])
         return rows
 
     def survive(self, hands: list[Hand]) -> None:

@@ -28,6 +28,7 @@ class Found:
     failures: int
     deaths: int
     owner: str
+    runs: int = 0
 
 
 class Stage(ABC):
@@ -62,10 +63,18 @@ class MemoryStage(Stage):
 
     def look(self, kind: str) -> dict[str, Found]:
         store = self.rig.store
-        tables: dict[str, Any] = {"turn": store.turn_rows, "memory": store.memory_rows, "record": store.record_rows}
+        tables: dict[str, Any] = {
+            "turn": store.turn_rows, "memory": store.memory_rows, "record": store.record_rows,
+            "tool_call": store.call_rows,
+        }  # fmt: skip
         return {
             key.rpartition("\n")[2]: Found(
-                row.state, row.attempts, row.failures, row.attempts - row.excused, row.owner or ""
+                row.state,
+                row.attempts,
+                row.failures,
+                row.attempts - row.excused,
+                row.owner or "",
+                row.runs if kind == "tool_call" else 0,
             )
             for key, row in tables[kind].rows.items()
         }
@@ -104,7 +113,12 @@ class _Lock:
             Leases(kind, self.owner, LEASE).excuse(connection, list(leases))
 
 
-_TABLES = {"turn": "turns", "memory": "memory_write_outbox", "record": "message_outbox"}
+_TABLES = {
+    "turn": ("turns", "event_id"),
+    "memory": ("memory_write_outbox", "event_id"),
+    "record": ("message_outbox", "dedupe_key"),
+    "tool_call": ("tool_calls", "call_id"),
+}
 
 
 class PostgresStage(Stage):
@@ -133,17 +147,19 @@ class PostgresStage(Stage):
             Leases(TURNS, process.owner, LEASE).renew(connection, working)
 
     def look(self, kind: str) -> dict[str, Found]:
+        table, key = _TABLES[kind]
         with self._engine.begin() as connection:
             rows = connection.execute(
-                text(f"SELECT * FROM {_TABLES[kind]} WHERE session_id LIKE :mark"), {"mark": f"{self._mark}%"}
+                text(f"SELECT * FROM {table} WHERE session_id LIKE :mark"), {"mark": f"{self._mark}%"}
             ).mappings()
             return {
-                row["dedupe_key" if kind == "record" else "event_id"]: Found(
+                row[key]: Found(
                     row["state"],
                     row["attempts"],
                     row["failures"],
                     row["attempts"] - row["excused"],
                     row["lease_owner"] or "",
+                    row.get("runs", 0),
                 )
                 for row in rows
             }

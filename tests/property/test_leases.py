@@ -1,4 +1,6 @@
-"""The lease mechanism against its model: 1,200 histories on the fakes, 60 on Postgres, each of up to 30 steps."""
+"""The lease mechanism against its model: for turns, deliveries and tool calls 700 histories each on the fakes and 60 on
+Postgres, each of up to 40 steps.
+"""
 
 from pathlib import Path
 
@@ -8,27 +10,32 @@ from hypothesis.stateful import run_state_machine_as_test
 from sqlalchemy import Engine
 
 from tests.architecture.source import Module
+from tests.property.call_machine import CallMachine
+from tests.property.delivery_machine import DeliveryMachine
 from tests.property.lease_machine import LeaseMachine
 from tests.property.lease_stage import MemoryStage, PostgresStage, Stage
+from tests.property.turn_machine import TurnMachine
 
-_ON_FAKES = settings(max_examples=1200, stateful_step_count=30, deadline=None, suppress_health_check=list(HealthCheck))
+_ON_FAKES = settings(max_examples=700, stateful_step_count=40, deadline=None, suppress_health_check=list(HealthCheck))
 # A history that fails here is shown as it was found: making it short takes minutes on a database.
 _ON_POSTGRES = settings(_ON_FAKES, max_examples=60, phases=(Phase.explicit, Phase.reuse, Phase.generate))
+MACHINES = (TurnMachine, DeliveryMachine, CallMachine)
 
 
-class OnFakes(LeaseMachine):
-    """In memory."""
+@pytest.mark.parametrize("machine", MACHINES)
+def test_the_fakes_lease_as_the_model_says(machine: type[LeaseMachine]) -> None:
+    class OnFakes(machine):  # type: ignore[misc, valid-type]
+        """In memory."""
 
-    def make_stage(self, mark: str) -> Stage:
-        return MemoryStage()
+        def make_stage(self, mark: str) -> Stage:
+            return MemoryStage()
 
-
-def test_the_fakes_lease_as_the_model_says() -> None:
     run_state_machine_as_test(OnFakes, settings=_ON_FAKES)  # type: ignore[no-untyped-call]
 
 
-def test_postgres_leases_as_the_model_says(engine: Engine) -> None:
-    class OnPostgres(LeaseMachine):
+@pytest.mark.parametrize("machine", MACHINES)
+def test_postgres_leases_as_the_model_says(machine: type[LeaseMachine], engine: Engine) -> None:
+    class OnPostgres(machine):  # type: ignore[misc, valid-type]
         """In the database."""
 
         def make_stage(self, mark: str) -> Stage:

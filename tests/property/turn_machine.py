@@ -1,0 +1,126 @@
+"""Turns: one at a time and in order within a session, whoever dies; the deliveries that they owe are left alone."""
+
+from typing import Any
+
+from hypothesis import strategies as st
+from hypothesis.stateful import invariant, rule
+
+from app.domain.events import ENDS_A_TURN, EventType, NewEvent
+from app.domain.memory import Place
+from tests.builders import a_final, a_message
+from tests.property.lease_machine import LeaseMachine, any_number, in_hand
+from tests.property.lease_model import Hand
+
+_ENDS = {kind.value for kind in ENDS_A_TURN}
+
+
+class TurnMachine(LeaseMachine):
+    """Two sessions, their turns, and the conversation workers."""
+
+    @rule(session=st.integers(0, 1))
+    def ask(self, session: int = 0) -> None:
+        message = a_message(session_id=f"{self.mark}-{session}")
+        self.stage.rig.inbox.accept(message, None)
+        self.model.add("turn", message.event_id, message.session_id)
+        self.model.add("memory", message.event_id)
+
+    @rule(session=st.integers(0, 1), paused=st.booleans())
+    def hold_the_session(self, session: int, paused: bool) -> None:
+        name = f"{self.mark}-{session}"
+        if any(row.session == name for row in self.model.of("turn")):
+            self.stage.rig.change_session(name, paused)
+            (self.model.paused.add if paused else self.model.paused.discard)(name)
+
+    @rule(which=any_number, ring=any_number)
+    def ring(self, which: int, ring: int) -> None:
+        worker, row = self._worker(which), self._row("turn", ring)
+        may = self.model.may_be_claimed(row)
+        turn = worker.turns.claim(row.key)
+        taken = may and self.model.take("turn", row.key, worker.owner)
+        assert (turn is not None) == taken
+        if turn is not None:
+            assert (turn.lease_owner, turn.attempts) == (worker.owner, row.attempts)
+            self.hands.append(Hand("turn", row.key, worker.owner, turn.attempts, turn))
+
+    @in_hand("turn")
+    @rule(which=any_number, failed=st.booleans(), remembered=st.booleans())
+    def finish_a_turn(self, which: int, failed: bool, remembered: bool) -> None:
+        hand, worker = self._hand("turn", which)
+        turn: Any = hand.thing
+        end = a_final(hand.key)
+        if failed:
+            end = NewEvent(f"{hand.key}:answer", EventType.ERROR, "assistant", "", {"reason": "no"})
+        place = Place("t1", "wm", "") if remembered else None
+        state = "failed" if failed else "done"
+        self._bring(hand, lambda: worker.turns.finish(turn, end, state, place))
+        if self.model.finish(hand, state) and remembered:
+            self.model.add("memory", f"{hand.key}:answer")
+
+    @in_hand("turn")
+    @rule(which=any_number, pause=st.sampled_from((100, 500)))
+    def postpone_a_turn(self, which: int, pause: float) -> None:
+        hand, worker = self._hand("turn", which)
+        turn: Any = hand.thing
+        worker.turns.postpone(turn, pause, "the model is away")
+        self.model.give_back([hand], pause)
+
+    @in_hand("turn")
+    @rule(which=any_number)
+    def the_turns_own_process_dies(self, which: int) -> None:
+        hand, worker = self._hand("turn", which)
+        turn: Any = hand.thing
+        worker.turns.lose(turn, "killed")
+        self.model.lose(hand)
+
+    @in_hand("turn")
+    @rule(which=any_number)
+    def a_worker_lives_and_lost_its_turn(self, which: int) -> None:
+        hand, worker = self._hand("turn", which)
+        turn: Any = hand.thing
+        worker.turns.survived(turn)
+        self.model.survive([hand])
+
+    @in_hand("turn")
+    @rule(which=any_number)
+    def keep_partial_text(self, which: int) -> None:
+        hand, worker = self._hand("turn", which)
+        turn: Any = hand.thing
+        self._bring(hand, lambda: worker.turns.save_partial(turn, "so far"))
+
+    @rule(which=any_number)
+    def a_worker_freezes_and_claims_again(self, which: int) -> None:
+        """Past its lease; from now on one of its own hands is that of a zombie."""
+        self.time_passes(310)
+        self.ring(which, 1)
+
+    @rule(which=any_number, forgets=st.booleans())
+    def a_heart_beats(self, which: int, forgets: bool) -> None:
+        worker = self._worker(which)
+        held = {row.key for row in self.model.of("turn") if row.owner == worker.owner}
+        working = set() if forgets else held
+        self.stage.beat(worker, sorted(working))
+        self.model.beat(worker.owner, working)
+
+    def teardown(self) -> None:
+        try:
+            self.the_end_of_every_turn_stands_in_the_sessions_order()
+        finally:
+            super().teardown()
+
+    @invariant()
+    def a_session_runs_one_turn_at_a_time_and_in_order(self) -> None:
+        for name in (f"{self.mark}-0", f"{self.mark}-1"):
+            states = [row.state for row in self.model.of("turn") if row.session == name]
+            owed = [state for state in states if state in ("queued", "running")]
+            assert states[len(states) - len(owed) :] == owed, "a turn ended before an earlier one"
+            assert "running" not in owed[1:]
+
+    def the_end_of_every_turn_stands_in_the_sessions_order(self) -> None:
+        for name in (f"{self.mark}-0", f"{self.mark}-1"):
+            ends = [
+                event["event_id"].rpartition(":")[0]
+                for event in self.stage.rig.stream.events_after(name, 0, 1000)
+                if event["type"] in _ENDS
+            ]
+            turns = [row for row in self.model.of("turn") if row.session == name and not row.is_owed]
+            assert ends == [row.key for row in sorted(turns, key=lambda row: row.number)]
