@@ -149,6 +149,17 @@ def test_a_frozen_postgres_is_frozen_with_all_its_children(stack: Stack) -> None
     assert query(stack, "SELECT 1") == 1
 
 
+def test_postgres_comes_back_although_a_child_of_the_killed_one_lives_on(stack: Stack) -> None:
+    with closing(psycopg2.connect(stack.environment["POSTGRES_DSN"])) as connection:
+        child = psutil.Process(connection.info.backend_pid)
+        child.suspend()  # as one that waits for a lock which a killed one held: it holds the shared memory for ever
+        restarts = stack.status()["postgres"].restarts
+        psutil.Process(stack.status()["postgres"].pid).kill()
+        until(lambda: stack.status()["postgres"].restarts > restarts)
+        stack.wait_ready("postgres", 30)
+    assert query(stack, "SELECT 1") == 1
+
+
 def test_down_stays_down_and_up_is_ready_when_it_returns(stack: Stack) -> None:
     client = redis.Redis.from_url(stack.environment["REDIS_URL"])
     client.set("kept", "yes")
