@@ -9,6 +9,8 @@ VICTIMS = (
     *("redis", "kafka", "postgres"),
 )
 FROZEN_SECONDS = (0.5, 4.0)
+# Nobody answers for a frozen gateway: longer than this, the drill itself would break what is promised of a POST.
+FROZEN_GATEWAY_SECONDS = (0.5, 2.0)
 PAUSE_SECONDS = (0.5, 3.0)
 
 
@@ -34,4 +36,4 @@ def _kill(stage: Stage, part: str) -> None:
 def _freeze(stage: Stage, part: str) -> None:
     with stage.frozen(part):
         stage.felt += stage.stack.status()[part].state == "frozen"
-        time.sleep(stage.dice.uniform(*FROZEN_SECONDS))
+        time.sleep(stage.dice.uniform(*(FROZEN_GATEWAY_SECONDS if part == "gateway" else FROZEN_SECONDS)))
