@@ -48,6 +48,13 @@ class Campaign:
 
     def run(self) -> Record:
         """Go through all parts; the record is complete even when promises were broken."""
+        try:
+            return self._collect(self._live_through())
+        finally:
+            # Not before everything was read: the stack would make good what it has to answer for.
+            self._undo_sabotage()
+
+    def _live_through(self) -> Window:
         self._load.start()
         self._watch.start()
         try:
@@ -57,8 +64,7 @@ class Campaign:
             self._load.stop()
             self._watch.stop()
             self._recorder.close()
-            self._undo_sabotage()
-        return self._collect(Window(broken_at, healed_at, drained_at, self._plan.patience))
+        return Window(broken_at, healed_at, drained_at, self._plan.patience)
 
     def _break_and_heal(self) -> tuple[float, float]:
         self._vigil.pass_time("calm", self._plan.calm)
