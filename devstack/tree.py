@@ -34,8 +34,9 @@ def note_root(data_dir: Path, part: str, pid: int) -> None:
 def census(data_dir: Path) -> Census:
     """Every live process of the stack with this data folder, by part; children and sessions are included."""
     sessions, roots = _roots(data_dir)
-    owners = _orphans(data_dir) | roots
-    owners |= {p: owner for p in psutil.process_iter() if (owner := _marked(p, data_dir))}
+    owners = roots | {
+        p: owner for p in psutil.process_iter() if (owner := _marked(p, data_dir) or _orphaned(p, data_dir))
+    }
     for process, owner in list(owners.items()):
         owners = dict.fromkeys(_children(process), owner) | owners
     sessions |= {_session(process): owner for process, owner in owners.items()}
@@ -52,19 +53,6 @@ def _in_sessions(sessions: dict[int, str]) -> dict[psutil.Process, str]:
     foreign = {0, os.getsid(0)}
     known = {process: sessions.get(_session(process), "") for process in psutil.process_iter()}
     return {process: owner for process, owner in known.items() if owner and _session(process) not in foreign}
-
-
-def _orphans(data_dir: Path) -> dict[psutil.Process, str]:
-    """Children of Postgres lead sessions of their own and write over their environment; when their parent was killed,
-    only where they work still tells whose they are. One that waits for a lock of a dead one waits for ever.
-    """
-    home = os.path.realpath(data_dir / "postgres")
-    found: dict[psutil.Process, str] = {}
-    for process in psutil.process_iter():
-        with contextlib.suppress(psutil.Error, OSError):
-            if process.name() == "postgres" and process.cwd() == home:
-                found[process] = "postgres"
-    return found
 
 
 def _roots(data_dir: Path) -> tuple[dict[int, str], dict[psutil.Process, str]]:
@@ -97,6 +85,16 @@ def _marked(process: psutil.Process, data_dir: Path) -> str:
         environment = process.environ()
         if environment.get(STACK) == str(data_dir):
             return environment.get(PART, "")
+    return ""
+
+
+def _orphaned(process: psutil.Process, data_dir: Path) -> str:
+    """Children of Postgres lead sessions of their own and write over their environment; when their parent was killed,
+    only where they work still tells whose they are. One that waits for a lock of a dead one waits for ever.
+    """
+    with contextlib.suppress(psutil.Error, OSError):
+        if process.name() == "postgres" and process.cwd() == os.path.realpath(data_dir / "postgres"):
+            return "postgres"
     return ""
 
 
