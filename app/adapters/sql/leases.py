@@ -15,6 +15,10 @@ from app.adapters.sql.work_kinds import KINDS, WorkKind
 from app.domain.leases import ALONE_AFTER_DEATHS, ORPHAN_SECONDS, Lease
 from app.telemetry.metrics import WORK_DEAD, WORK_FENCED
 
+_HELD = """unnest(CAST(:keys AS text[]), CAST(:owners AS text[]), CAST(:attempts AS integer[]))
+                AS held (key, owner, attempts)"""
+"""The claims in question, as rows; their columns are `_columns`."""
+
 
 class Leases:
     """The statements of one kind of work, run on the caller's connection and so in the caller's transaction."""
@@ -105,7 +109,7 @@ class Leases:
                 state = CASE WHEN w.attempts = held.attempts THEN '{kind.waiting}' ELSE w.state END,
                 lease_owner = CASE WHEN w.attempts = held.attempts THEN NULL ELSE w.lease_owner END,
                 lease_until = CASE WHEN w.attempts = held.attempts THEN NULL ELSE w.lease_until END
-            {self._held_rows("w")} AND w.state IN ({kind.owed_sql})
+            FROM {_HELD} WHERE {self._same_row} AND w.state IN ({kind.owed_sql})
               AND (w.attempts > held.attempts OR w.lease_owner = held.owner AND w.attempts = held.attempts)"""  # noqa: S608
         connection.execute(text(statement), _columns(leases))
 
@@ -117,19 +121,17 @@ class Leases:
         kind = self._kind
         statement = f"""
             UPDATE {kind.table} w SET lease_owner = NULL, lease_until = NULL, {changes}
-            {self._held_rows("w")}
+            FROM {_HELD} WHERE {self._same_row}
               AND w.state = '{kind.claimed}' AND w.lease_owner = held.owner AND w.attempts = held.attempts
             RETURNING w.{kind.key}::text"""  # noqa: S608
         ours = set(connection.execute(text(statement), {**_columns(leases), **parameters}).scalars())
         WORK_FENCED.labels(kind.name).inc(len(leases) - len(ours))
         return ours
 
-    def _held_rows(self, row: str, beside: str = "FROM", where: str = "WHERE") -> str:
-        """The rows of `:keys`, each beside the (owner, attempts) of the claim in question; see `_columns`."""
-        return f"""
-            {beside} unnest(CAST(:keys AS text[]), CAST(:owners AS text[]), CAST(:attempts AS integer[]))
-                 AS held (key, owner, attempts)
-            {where} {row}.{self._kind.key} = CAST(held.key AS {self._kind.key_type})"""
+    @property
+    def _same_row(self) -> str:
+        """The row `w` of the claim `held`; see `_HELD`."""
+        return f"w.{self._kind.key} = CAST(held.key AS {self._kind.key_type})"
 
     def held(self, connection: Connection, leases: Sequence[Lease]) -> set[str]:
         """The keys that these claims hold; waits for a claim whose transaction is still under way."""
@@ -147,7 +149,7 @@ class Leases:
             WITH rows AS MATERIALIZED (
                 SELECT w.{self._kind.key}::text AS key, w.state, w.lease_owner, w.attempts,
                        held.owner AS held_by, held.attempts AS held_attempts
-                FROM {self._kind.table} w {self._held_rows("w", "JOIN", "ON")} FOR UPDATE OF w)
+                FROM {self._kind.table} w JOIN {_HELD} ON {self._same_row} FOR UPDATE OF w)
             SELECT key FROM rows WHERE attempts = held_attempts AND {condition}"""  # noqa: S608
         return set(connection.execute(text(statement), {**_columns(leases), **parameters}).scalars())
 
