@@ -117,9 +117,7 @@ class InMemoryStore:
         if not self.down:
             self._excuse()
 
-    def end(
-        self, table: WorkTable[Any], leases: Sequence[Lease], step: Callable[[WorkTable[Any]], set[str]]
-    ) -> set[str]:
+    def end(self, table: WorkTable[Any], leases: Sequence[Lease], step: Step) -> set[str]:
         """End these claims; `step` gives the keys that were still theirs, the owner of the others lives."""
         with self.transaction():
             ours = step(table)

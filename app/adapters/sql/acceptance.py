@@ -37,7 +37,7 @@ _TAKE_PLACES = text("""
 """)
 
 
-class Sent(Protocol):
+class Addressed(Protocol):
     """What a message and a tool call say of their session."""
 
     @property
@@ -93,7 +93,7 @@ def _accept(engine: Engine, receipt: Receipt, key: RequestKey | None, keep: Keep
         return receipt, events
 
 
-def take_places(connection: Connection, sent: Sent, number: int) -> RowMapping:
+def take_places(connection: Connection, sent: Addressed, number: int) -> RowMapping:
     """The first of so many numbers in the session's line (row lock: gap-free, in commit order), with its tenant,
     persona and the time; `NotFound` where the session is another tenant's.
     """
