@@ -16,6 +16,7 @@ from app.domain.json_text import BadJson, parse_json
 from app.services.accept_message import accept_message
 from app.services.follow_session import follow_session
 from app.services.message_form import MAX_KEY_LENGTH, MessageForm, fill_from_headers, message_in, request_key
+from app.services.wrong_fields import wrong_fields
 from app.settings import Settings
 from app.wiring.serving import Serving
 from webui.local import BadMessage, LocalMessage, Upstream
@@ -43,8 +44,7 @@ def _form(body: dict[str, Any]) -> MessageForm:
     try:
         form = MessageForm.model_validate(body)
     except ValidationError as error:
-        first = error.errors()[0]
-        raise BadMessage(f"{'.'.join(map(str, first['loc']))}: {first['msg']}") from None
+        raise BadMessage(str(wrong_fields(error, MessageForm)[0])) from None
     if form.attachments:
         raise BadMessage(f"there is no attachment {form.attachments[0]}")
     return form

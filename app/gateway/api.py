@@ -14,6 +14,7 @@ from werkzeug.exceptions import RequestEntityTooLarge
 from app.domain.errors import NotFound
 from app.domain.json_text import BadJson, parse_json, storable
 from app.gateway.problems import BadRequest
+from app.services.wrong_fields import wrong_fields
 
 View = Callable[..., Any]
 _MAX_ID = 255
@@ -146,10 +147,9 @@ def _validated(model: type[_M], values: dict[str, Any], where: str) -> _M:
     try:
         return model.model_validate(values)
     except ValidationError as error:
-        errors = [_place(where, ".".join(map(str, item["loc"])), item["msg"]) for item in error.errors()]
-        first = errors[0]
-        detail = f"{first['loc'][-1]}: {first['msg']}"
-        raise BadRequest(422, detail, errors) from None
+        found = wrong_fields(error, model)
+        errors = [_place(where, ".".join(field.place), field.reason) for field in found]
+        raise BadRequest(422, f"in the {where}, {found[0]}", errors) from None
 
 
 def _place(where: str, name: str, message: str) -> dict[str, Any]:

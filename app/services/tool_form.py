@@ -3,13 +3,14 @@
 import json
 import uuid
 from collections.abc import Mapping
-from typing import Annotated, Any
+from typing import Annotated, Any, NoReturn
 
 from pydantic import ConfigDict, Field, ValidationError
 
 from app.domain.errors import NotFound, Rejected
 from app.domain.tools import MAX_ARGS_BYTES, Effect, Tool, ToolRequest
 from app.services.message_form import SessionForm, SessionId
+from app.services.wrong_fields import WrongField, wrong_fields
 
 
 class WrongArguments(Rejected):
@@ -52,14 +53,13 @@ def call_in(form: ToolForm, tools: Mapping[str, Tool], default_tenant: str, trac
 
 def _check(tool: Tool, args: dict[str, Any]) -> None:
     if len(json.dumps(args, ensure_ascii=False).encode()) > MAX_ARGS_BYTES:
-        _refuse(tool, [(), f"all of them together must be at most {MAX_ARGS_BYTES} bytes of JSON"])
+        _refuse(tool, WrongField((), f"all of them together must be at most {MAX_ARGS_BYTES} bytes of JSON"))
     try:
         tool.arguments.model_validate(args)
     except ValidationError as error:
-        _refuse(tool, *([item["loc"], item["msg"]] for item in error.errors()))
+        _refuse(tool, *wrong_fields(error, tool.arguments))
 
 
-def _refuse(tool: Tool, *found: list[Any]) -> None:
-    errors = [{"loc": ["body", "args", *map(str, where)], "msg": words} for where, words in found]
-    place = ".".join(errors[0]["loc"][1:])
-    raise WrongArguments(f"{place}: {errors[0]['msg']} (arguments of {tool.name})", errors)
+def _refuse(tool: Tool, *found: WrongField) -> NoReturn:
+    errors = [{"loc": ["body", "args", *field.place], "msg": field.reason} for field in found]
+    raise WrongArguments(f"in the arguments of {tool.name}, {found[0]}", errors)
