@@ -34,6 +34,8 @@ def _kill(stage: Stage, part: str) -> None:
 
 
 def _freeze(stage: Stage, part: str) -> None:
+    seconds = stage.dice.uniform(*(FROZEN_GATEWAY_SECONDS if part == "gateway" else FROZEN_SECONDS))
     with stage.frozen(part):
+        stage.timeline.say("stack", f"{part}: is stopped for {seconds:.1f} s (SIGSTOP)")
         stage.felt += stage.stack.status()[part].state == "frozen"
-        time.sleep(stage.dice.uniform(*(FROZEN_GATEWAY_SECONDS if part == "gateway" else FROZEN_SECONDS)))
+        time.sleep(seconds)
