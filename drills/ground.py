@@ -21,12 +21,15 @@ PARTS = (
 SECONDS = ("worker-conversation-2", "worker-replicator-2", "worker-tools")
 Room = Callable[[Path], AbstractContextManager[None]]
 SLOW_PAUSE, QUICK_PAUSE = 0.08, 0.004
+SLOW_EVERY_SECONDS = 0.6
 
 
-def pace(text: str) -> float:
-    """Every third answer takes about a second, so that kills land in the middle of answers; the others are quick."""
-    number = mark_of(text)[1:] or "0"
-    return SLOW_PAUSE if int(number) % 3 == 0 else QUICK_PAUSE
+def pace_at(rate: float) -> Callable[[str], float]:
+    """About a second for as many answers as make 1.7 of them a second at this rate, of three at most one, so that
+    kills land in the middle of answers and the workers' threads suffice; the others are quick.
+    """
+    each = max(3, round(SLOW_EVERY_SECONDS * rate))
+    return lambda text: SLOW_PAUSE if int(mark_of(text)[1:] or "0") % each == 0 else QUICK_PAUSE
 
 
 class NotOurs(Exception):
@@ -44,11 +47,14 @@ def refuse_foreign(folder: Path) -> None:
 class Ground:
     """Hands out a running stack with the settings that are wanted."""
 
-    def __init__(self, folder: Path, timeline: Timeline, settings: Mapping[str, str] | None = None) -> None:
+    def __init__(
+        self, folder: Path, timeline: Timeline, rate: float, settings: Mapping[str, str] | None = None
+    ) -> None:
         self.model: ModelPeer
         """The scripted model of the stack that runs; there is none before `stack_with`."""
         self._folder = folder
         self._timeline = timeline
+        self._pace = pace_at(rate)
         self._settings = dict(settings or {})
         self._life = ExitStack()
         self._stack: Stack | LinkedStack | None = None
@@ -72,7 +78,7 @@ class Ground:
         self._timeline.say("stack", f"starting one of its own in {folder} {dict(overrides) or ''}")
         if room is not None:
             self._life.enter_context(room(folder))
-        self.model = self._life.enter_context(ModelPeer(pace))
+        self.model = self._life.enter_context(ModelPeer(self._pace))
         given = {"LLM_BASE_URL": self.model.url, "TOOL_MODULES": MODULES, **self._settings, **overrides}
         parts = (*PARTS, *SECONDS)
         stack: Stack | LinkedStack = self._life.enter_context(

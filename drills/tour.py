@@ -130,7 +130,7 @@ def _run(orders: Orders, data: Path, json_path: Path) -> int:
     timeline.title(
         f"campaign of {len(orders.faults)} faults, {orders.pace.shape.rate:g} messages/s, seed {orders.seed}"
     )
-    ground = Ground(folder, timeline, orders.settings)
+    ground = Ground(folder, timeline, orders.pace.shape.rate, orders.settings)
     tour = Tour(orders, ground, timeline, folder)
     try:
         tour.run()

@@ -90,9 +90,11 @@ def test_a_broken_promise_or_a_drill_that_broke_off_fails_the_campaign() -> None
     assert table.as_json(rows[:1], {})["passed"] is True
 
 
-def test_every_third_answer_is_slow_enough_to_be_killed_in_the_middle() -> None:
-    assert ground.pace("m000003 hello") == ground.SLOW_PAUSE
-    assert ground.pace("m000004 hello") == ground.QUICK_PAUSE
+def test_as_many_answers_at_any_load_are_slow_enough_to_be_killed_in_the_middle() -> None:
+    for rate, each in ((1, 3), (5, 3), (20, 12)):
+        pace = ground.pace_at(rate)
+        slow = [number for number in range(60) if pace(f"m{number:06} hello") == ground.SLOW_PAUSE]
+        assert slow == list(range(0, 60, each))
     assert mark_of(FATAL)
 
 
