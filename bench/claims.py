@@ -14,6 +14,7 @@ from sqlalchemy import Connection, Engine, text
 
 from app.adapters.sql.engine import create_engine
 from app.adapters.sql.leases import Leases, end_leases_of_the_dead
+from app.adapters.sql.patience import UNHURRIED
 from app.adapters.sql.turns import DUE
 from app.adapters.sql.work_kinds import KINDS, WorkKind
 from devstack.stack import Stack
@@ -39,8 +40,17 @@ _FILL = {
         INSERT INTO message_outbox (topic, partition_key, payload, dedupe_key, tenant, state, finished_at)
         SELECT 'memory.wal', 'k', '{}', :mark || n, 't', :state, CASE WHEN :state = 'sent' THEN now() END
         FROM generate_series(1, :rows) n""",
+    "tool_call": """
+        INSERT INTO tool_calls (call_id, session_id, tenant, tool, effect, state, finished_at)
+        SELECT :mark || n, 's' || (n % 1000), 't', 'echo', 'read', :state, CASE WHEN :state = 'succeeded' THEN now() END
+        FROM generate_series(1, :rows) n""",
 }
-_STATES = {"turn": ("queued", "done"), "memory": ("pending", "synced"), "record": ("pending", "sent")}
+_STATES = {
+    "turn": ("queued", "done"),
+    "memory": ("pending", "synced"),
+    "record": ("pending", "sent"),
+    "tool_call": ("queued", "succeeded"),
+}
 
 
 def main() -> int:
@@ -49,7 +59,7 @@ def main() -> int:
         tempfile.TemporaryDirectory(prefix="bench-claims-") as folder,
         Stack(Path(folder), None, only={"postgres", "migrations"}) as stack,
     ):
-        engine = create_engine(stack.environment["POSTGRES_DSN"], 5)
+        engine = create_engine(stack.environment["POSTGRES_DSN"], 5, "bench", UNHURRIED)
         few = _with_finished(engine, "few", FEW)
         many = _with_finished(engine, "many", MANY - FEW)
         engine.dispose()
@@ -66,7 +76,7 @@ def _with_finished(engine: Engine, mark: str, rows: int) -> dict[str, float]:
         fill(connection, mark, rows, OWED if mark == "few" else 0)
     with engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
         connection.execute(text("SET statement_timeout = 0"))
-        connection.execute(text("VACUUM ANALYZE turns, memory_write_outbox, message_outbox, sessions"))
+        connection.execute(text("VACUUM ANALYZE turns, memory_write_outbox, message_outbox, tool_calls, sessions"))
     figures = {f"claim {kind.name}": _cost(engine, _claiming(kind)) for kind in KINDS}
     figures["due turns"] = _cost(engine, lambda connection: connection.execute(DUE, {"limit": 64}).all())
     figures["leases of the dead"] = _cost(engine, end_leases_of_the_dead)
