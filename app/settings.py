@@ -67,6 +67,7 @@ class Settings(BaseModel):
     gateway_write_through_async: bool = _setting(True, "memories are delivered by the workers, not in the request")
     gateway_disable_sse: bool = _setting(False, "switch server-sent events off")
     gateway_cors_origins: str = _setting("", "other origins that may call, comma separated; empty = same origin")
+    memory_batch_max_items: int = _setting(500, "memories in one batch; more answer 413", ge=1, le=10_000)
     gateway_hsts: bool = _setting(False, "send Strict-Transport-Security")
     gateway_max_body_bytes: int = _setting(1_048_576, "largest request body", ge=1024)
     gateway_workers: int = _setting(2, "gateway processes", ge=1, le=64)
@@ -82,6 +83,7 @@ class Settings(BaseModel):
     soma_namespace: str = _setting("", "universe of memories that name none")
     soma_memory_namespace: str = _setting("wm", "namespace of memories that name none", min_length=1)
     soma_timeout_seconds: float = _setting(5.0, "total deadline of one call to SomaBrain", gt=0, le=60)
+    soma_recall_seconds: float = _setting(0.25, "what recall waits for SomaBrain before it answers alone", gt=0, le=10)
     soma_slow_seconds: float = _setting(2.0, "calls slower than this count against SomaBrain", gt=0)
     brain_workers: int = _setting(1, "processes of the built-in memory service", ge=1, le=16)
 
@@ -140,13 +142,6 @@ class Settings(BaseModel):
     def _not_available_yet(cls, value: bool) -> bool:
         if value:
             raise ValueError("this version has no login yet; keep it false and the ports on loopback")
-        return value
-
-    @field_validator("gateway_write_through_async")
-    @classmethod
-    def _only_asynchronous_yet(cls, value: bool) -> bool:
-        if not value:
-            raise ValueError("this version delivers memories through its workers only; keep it true")
         return value
 
     @property

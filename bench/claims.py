@@ -97,7 +97,7 @@ def fill(connection: Connection, mark: str, finished: int, owed: int) -> None:
 def _claiming(kind: WorkKind) -> Callable[[Connection], object]:
     leases = Leases(kind, "bench", 30)
     key = "few-queued-1" if kind.name == "turn" else None
-    return lambda connection: leases.claim(connection, 1 if key else 100, key)
+    return lambda connection: leases.claim(connection, 1 if key else 100, [key] if key else None)
 
 
 def _cost(engine: Engine, work: Callable[[Connection], object]) -> float:

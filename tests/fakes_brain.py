@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from app.brain.coordinates import as_numbers, coordinate_bytes
-from app.domain.errors import BatchRefused, BrainForbidden, BrainUnavailable, MemoryRefused
+from app.domain.errors import BatchRefused, BrainCannotForget, BrainForbidden, BrainUnavailable, MemoryRefused
 from app.domain.json_text import BadJson, parse_json
 from app.domain.memory import Memory, Place, Remembered
 
@@ -34,6 +34,7 @@ class InMemoryBrain:
     refusing: bool = False
     taking_only: bool = False
     takes_batches: bool = True
+    cannot_forget: bool = False
     retry_after: float | None = None
     kept: dict[tuple[Place, str], Kept] = field(default_factory=dict)
     offers: int = 0
@@ -67,6 +68,15 @@ class InMemoryBrain:
         except BrainUnavailable:
             self.kept = before
             raise
+
+    def forget(self, event_id: str, place: Place, request_id: str) -> None:
+        if self.breaker_open:
+            raise BrainUnavailable("SomaBrain failed too often a moment ago")
+        if self.cannot_forget:
+            raise BrainCannotForget("SomaBrain answered 404 to a wish to forget")
+        if self.down:
+            raise BrainUnavailable("SomaBrain is down", self.retry_after)
+        self.kept.pop((place, event_id), None)
 
     def healthy(self) -> bool:
         return not self.down

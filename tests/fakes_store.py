@@ -8,6 +8,7 @@ from collections import Counter, defaultdict
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
+from datetime import datetime
 from typing import Any
 
 from app.adapters.sql.inbox import MemoryDefaults
@@ -16,7 +17,19 @@ from app.domain.errors import KeyReused, LeaseLost, NotFound, Rejected, StoreUna
 from app.domain.events import ENDS_A_TURN, EventType, NewEvent, SessionEvent, envelope
 from app.domain.json_text import storable
 from app.domain.leases import MAX_ATTEMPTS, MAX_CLAIMS, Lease
-from app.domain.memory import Memory, Place, Remembered, WalRecord, memory_of, place_of, tool_memory_of, wal_write
+from app.domain.ledger import Acceptance, Accepted, Entry, Forgetting, Known, judge
+from app.domain.memory import (
+    Memory,
+    Place,
+    Remembered,
+    WalRecord,
+    digest_of,
+    memory_of,
+    place_of,
+    tool_memory_of,
+    wal_delete,
+    wal_write,
+)
 from app.domain.ports import WAKE_LIMIT, OwedMemory, OwedRecord, Sent
 from app.domain.stream import Delta
 from app.domain.tools import ToolCall, ToolEnd, ToolRequest, queued_event
@@ -62,6 +75,15 @@ class FakeRecord:
 
 
 @dataclass
+class FakeLine:
+    """A line of the ledger."""
+
+    memory: Memory
+    accepted_at: datetime
+    forgotten: bool = False
+
+
+@dataclass
 class FakePresence:
     """A process's presence: alive from `start` to `stop`; a process that is killed is one that stops."""
 
@@ -96,6 +118,7 @@ class InMemoryStore:
         self.events: dict[str, list[SessionEvent]] = defaultdict(list)
         self.turn_rows: WorkTable[FakeTurn] = WorkTable(self.clock, "queued", "running", isolates_suspects=True)
         self.memory_rows: WorkTable[Memory] = WorkTable(self.clock, "pending", "pending")
+        self.ledger_lines: dict[str, FakeLine] = {}
         self.call_rows: WorkTable[ToolRequest] = WorkTable(self.clock, "queued", "running")
         self.record_rows: WorkTable[FakeRecord] = WorkTable(self.clock, "pending", "pending")
         self._survived: list[tuple[WorkTable[Any], Sequence[Lease]]] = []
@@ -149,6 +172,9 @@ class InMemoryStore:
     def memory_outbox(self, owner: str, lease_seconds: float = 30.0) -> "InMemoryMemoryOutbox":
         return InMemoryMemoryOutbox(self, owner, lease_seconds)
 
+    def ledger(self, call_seconds: float = 6.0) -> "InMemoryLedger":
+        return InMemoryLedger(self, call_seconds)
+
     def message_outbox(self, owner: str, lease_seconds: float = 30.0) -> "InMemoryMessageOutbox":
         return InMemoryMessageOutbox(self, owner, lease_seconds)
 
@@ -186,6 +212,13 @@ class InMemoryStore:
             if key not in self.record_rows.rows:
                 self.record_rows.add(key, FakeRecord(record))
 
+    def owe_memory(self, memory: Memory) -> bool:
+        if memory.event_id in self.ledger_lines:
+            return False
+        self.ledger_lines[memory.event_id] = FakeLine(memory, self.clock.now())
+        self.memory_rows.add(memory.event_id, memory)
+        return True
+
     def keep(self, message: UserMessage) -> tuple[SessionEvent, SessionEvent]:
         session = self.sessions.setdefault(message.session_id, FakeSession(message.tenant, message.persona_id))
         session.persona_id = message.persona_id or session.persona_id
@@ -197,7 +230,7 @@ class InMemoryStore:
         self.turn_rows.add(message.event_id, turn)
         if self._memories is not None:
             where = place_of(user.tenant, message.metadata, self._memories.universe, self._memories.namespace)
-            self.memory_rows.add(user.event_id, memory_of(user, where, message.attachments))
+            self.owe_memory(memory_of(user, where, message.attachments))
         return user, begun
 
     def first_receipt(self, key: RequestKey) -> Receipt | None:
@@ -294,7 +327,7 @@ class InMemoryTurns:
         with self.store.transaction():
             ended = self._end(turn, event, state)
             if memory_place is not None:
-                self.store.memory_rows.add(ended.event_id, memory_of(ended, memory_place))
+                self.store.owe_memory(memory_of(ended, memory_place))
             return ended
 
     def _end(self, turn: Turn, event: NewEvent, state: str) -> SessionEvent:
@@ -409,7 +442,7 @@ class InMemoryToolCalls:
             self.store.call_rows.settle([call.lease], end.state, end.reason)
             ended = self.store.append(call.session_id, event, None, call.traceparent)
             if memory_place is not None:
-                self.store.memory_rows.add(ended.event_id, tool_memory_of(ended, memory_place))
+                self.store.owe_memory(tool_memory_of(ended, memory_place))
             return ended
 
     def _check(self, call: ToolCall) -> None:
@@ -495,7 +528,15 @@ class InMemoryMemoryOutbox(InMemoryOutbox):
 
     def claim_due(self, limit: int) -> list[OwedMemory]:
         with self.store.transaction():
-            return [OwedMemory(row.lease, row.thing) for row in _claim(self, limit)]
+            return self._owed(_claim(self, limit))
+
+    def claim_these(self, event_ids: Sequence[str]) -> list[OwedMemory]:
+        with self.store.transaction():
+            return self._owed(_claim(self, len(event_ids), event_ids))
+
+    def _owed(self, rows: list[Row[Memory]]) -> list[OwedMemory]:
+        lines = self.store.ledger_lines
+        return [OwedMemory(row.lease, row.thing, lines[row.key].forgotten) for row in rows]
 
     def synced(self, remembered: Sequence[tuple[OwedMemory, Remembered]]) -> list[str]:
         with self.store.transaction():
@@ -504,7 +545,72 @@ class InMemoryMemoryOutbox(InMemoryOutbox):
             kept = [(owed.memory, receipt) for owed, receipt in remembered if owed.lease.key in ours]
             now = self.store.clock.now()
             self.store.owe_records([wal_write(memory, receipt, self.topic, now) for memory, receipt in kept])
+            for lease in leases:
+                row = self.rows.rows[lease.key]
+                if lease.key not in ours and row.state == "synced" and self.store.ledger_lines[lease.key].forgotten:
+                    row.state, row.run_at = "pending", self.store.clock.monotonic()
             return [memory.event_id for memory, _ in kept]
+
+    def forgotten(self, owed: OwedMemory) -> bool:
+        return bool(self._end([owed], lambda rows: rows.settle([owed.lease], "synced")))
+
+
+@dataclass
+class InMemoryLedger:
+    """`Ledger`. `store.ledger_lines` is what it holds."""
+
+    store: InMemoryStore
+    call_seconds: float = 6.0
+    topic: str = "memory.wal"
+
+    def accept(self, memories: Sequence[Memory], key: RequestKey | None = None) -> Accepted:
+        with self.store.transaction():
+            replayed = key is not None and self.store.first_receipt(key) is not None
+            judged = [self._accept(memory, replayed) for memory in memories]
+            if key is not None and not replayed:
+                self.store.take_key(key, Receipt("", ""))
+            return Accepted(judged, replayed)
+
+    def _accept(self, memory: Memory, replayed: bool) -> Acceptance:
+        line = self.store.ledger_lines.get(memory.event_id)
+        if line is None and not replayed:
+            self.store.owe_memory(memory)
+        row = self.store.memory_rows.rows.get(memory.event_id)
+        state, error = (row.state, row.last_error) if row else (None, None)
+        said = None if line is None else digest_of(line.memory.payload)
+        known = None if line is None else Known(line.memory.place.tenant, said, line.forgotten, state, error)
+        return judge(memory, digest_of(memory.payload), known)
+
+    def forget(self, event_id: str, tenant: str) -> Forgetting | None:
+        with self.store.transaction():
+            line = self.store.ledger_lines.get(event_id)
+            if line is None or line.memory.place.tenant != tenant:
+                return None
+            row = self.store.memory_rows.rows[event_id]
+            if line.forgotten:
+                return Forgetting(line.memory, row.state == "synced")
+            line.memory = replace(line.memory, payload={}, version=line.memory.version + 1)
+            line.forgotten = True
+            self._owe_forgetting(row, line.memory)
+            return Forgetting(line.memory, done=False)
+
+    def _owe_forgetting(self, row: Row[Memory], memory: Memory) -> None:
+        pause = self.call_seconds if row.owner is not None else 0.0
+        row.thing, row.state, row.owner, row.lease_until = memory, "pending", None, 0.0
+        row.run_at = self.store.clock.monotonic() + pause
+        row.attempts += 1
+        row.excused, row.failures, row.outage, row.last_error = row.attempts, 0, False, None
+        self.store.owe_records([wal_delete(memory, self.topic, self.store.clock.now())])
+
+    def entries(self, event_ids: Sequence[str]) -> dict[str, Entry]:
+        with self.store.transaction():
+            found = {key: self.store.ledger_lines[key] for key in event_ids if key in self.store.ledger_lines}
+            return {key: _entry(line) for key, line in found.items()}
+
+
+def _entry(line: FakeLine) -> Entry:
+    memory = line.memory
+    return Entry(memory.place.tenant, memory.role, memory.session_id, line.accepted_at, line.forgotten)
 
 
 @dataclass
@@ -528,8 +634,8 @@ class InMemoryMessageOutbox(InMemoryOutbox):
                     self.rows.rows[owed.lease.key].thing.sent = place
 
 
-def _claim(outbox: InMemoryOutbox, limit: int) -> list[Row[Any]]:
-    rows = outbox.rows.claim(outbox.owner, outbox.lease_seconds, limit)
+def _claim(outbox: InMemoryOutbox, limit: int, keys: Sequence[str] | None = None) -> list[Row[Any]]:
+    rows = outbox.rows.claim(outbox.owner, outbox.lease_seconds, limit, lambda row: keys is None or row.key in keys)
     worn = [row for row in rows if row.is_worn_out]
     outbox.rows.settle([row.lease for row in worn], "dead", _WORN_OUT)
     return [row for row in rows if row not in worn]

@@ -60,7 +60,7 @@ class WiredService:
         """Keep the message, under the key that it would have had at the gateway."""
         body = read_message(message)
         tenant = self._serving.settings.soma_tenant_id
-        key = request_key(message.idempotency_key, ROUTE, body, tenant)
+        key = request_key(message.idempotency_key, ROUTE, body, body.tenant_named or tenant)
         receipt = accept_message(message_in(body, tenant), key, self._serving.reception)
         return {"accepted": True, "session_id": receipt.session_id, "event_id": receipt.event_id}
 

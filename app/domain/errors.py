@@ -8,6 +8,7 @@ from app.settings import Misconfigured
 
 __all__ = [
     "BatchRefused",
+    "BrainCannotForget",
     "BrainForbidden",
     "BrainUnavailable",
     "CommitUnheard",
@@ -54,6 +55,10 @@ class BrainUnavailable(Retryable):
 
 class BrainForbidden(BrainUnavailable):
     """SomaBrain refused our credentials: everything waits until a person corrects them."""
+
+
+class BrainCannotForget(BrainUnavailable):
+    """This SomaBrain answers a wish to forget with 404 or 500: the memory is forgotten later, and it is no outage."""
 
 
 class WalUnavailable(Retryable):

@@ -21,16 +21,26 @@ class BadJson(Exception):
 
 def parse_json(raw: bytes) -> Any:
     """The value in UTF-8 `raw`; `BadJson` for NaN, 1e999, repeated keys, NUL, lone surrogates, BOM, deep nesting."""
+    value = read_json(raw)
+    check_json(value)
+    return value
+
+
+def check_json(value: object) -> None:
+    """`BadJson` where a value that was read cannot be kept: NUL, lone surrogates, 1e999, deep nesting."""
+    _check(value, MAX_DEPTH)
+
+
+def read_json(raw: bytes) -> Any:
+    """The value in UTF-8 `raw`, of which not all may be fit to be kept: for lists whose items are judged apart."""
     try:
-        value = json.loads(raw.decode("utf-8"), parse_constant=_no_constant, object_pairs_hook=_unique)
+        return json.loads(raw.decode("utf-8"), parse_constant=_no_constant, object_pairs_hook=_unique)
     except UnicodeDecodeError:
         raise BadJson("bad_json", "the text is not UTF-8") from None
     except RecursionError:
         raise BadJson("bad_json", f"the JSON is nested deeper than {MAX_DEPTH} levels") from None
     except ValueError as error:
         raise BadJson("bad_json", f"the text is not JSON: {error}") from None
-    _check(value, MAX_DEPTH)
-    return value
 
 
 def storable(text: str) -> bool:

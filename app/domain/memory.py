@@ -4,6 +4,7 @@ Built once from a session event when the row is written; every later stage only 
 """
 
 import hashlib
+import json
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
@@ -12,6 +13,7 @@ from typing import Any
 from app.domain.events import SessionEvent
 
 WAL_SCHEMA = 2
+_BESIDE_THE_PAYLOAD = frozenset({"idempotency_key", "universe"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,7 +27,10 @@ class Place:
 
 @dataclass(frozen=True, slots=True)
 class Memory:
-    """One memory as it waits for SomaBrain; `event_id` is its id everywhere, `payload` is what is remembered."""
+    """One memory as it waits for SomaBrain; `event_id` is its id everywhere, `payload` is what is remembered.
+
+    `version` counts what was decided about it: 1 is its remembering, its forgetting is one more.
+    """
 
     event_id: str
     place: Place
@@ -35,6 +40,7 @@ class Memory:
     payload: Mapping[str, Any]
     idempotency_key: str
     traceparent: str | None = None
+    version: int = 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,33 +117,60 @@ def tool_memory_of(event: SessionEvent, place: Place) -> Memory:
     return replace(memory, payload={**memory.payload, "type": "tool_result", **told})
 
 
+def digest_of(payload: Mapping[str, Any]) -> bytes:
+    """SHA-256 of what a payload says, the same in every store: in whatever order its keys come, and however its numbers
+    are written (1, 1.0 and 1e0 are one number to JSON). What a store knows beside the payload, too, does not count.
+    """
+    said = {name: _plain(part) for name, part in payload.items() if name not in _BESIDE_THE_PAYLOAD}
+    return hashlib.sha256(json.dumps(said, sort_keys=True, ensure_ascii=False).encode()).digest()
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, Mapping):
+        return {name: _plain(part) for name, part in value.items()}
+    if isinstance(value, list | tuple):
+        return [_plain(part) for part in value]
+    return int(value) if isinstance(value, float) and value.is_integer() else value
+
+
 def wal_write(memory: Memory, receipt: Remembered, topic: str, now: datetime) -> WalRecord:
     """The `memory.write` record of a remembered memory (shape: schema 2, `events.md`)."""
     coordinate = list(receipt.coordinate) if receipt.coordinate else None
-    payload = {
+    result = {"coord": coordinate, "trace_id": receipt.trace_id, "request_id": receipt.request_id}
+    record = _record(memory, "memory.write", topic, now)
+    return replace(record, payload={**record.payload, "payload": dict(memory.payload), "result": result})
+
+
+def wal_delete(memory: Memory, topic: str, now: datetime) -> WalRecord:
+    """The `memory.delete` record of a memory that is to be forgotten; it repeats nothing of what the memory said."""
+    return _record(memory, "memory.delete", topic, now)
+
+
+def _record(memory: Memory, kind: str, topic: str, now: datetime) -> WalRecord:
+    body = {
         "schema": WAL_SCHEMA,
         "event_id": memory.event_id,
-        "type": "memory.write",
-        "version": 1,
+        "type": kind,
+        "version": memory.version,
         "role": memory.role,
         "session_id": memory.session_id,
         "persona_id": memory.persona_id,
         "tenant": memory.place.tenant,
         "universe": memory.place.universe,
         "namespace": memory.place.namespace,
-        "payload": dict(memory.payload),
-        "result": {"coord": coordinate, "trace_id": receipt.trace_id, "request_id": receipt.request_id},
+        "payload": {},
+        "result": {},
         "timestamp": now.timestamp(),
         "trace_context": {"traceparent": memory.traceparent},
     }
-    headers = {"event_id": memory.event_id, "type": "memory.write"}
+    headers = {"event_id": memory.event_id, "type": kind}
     if memory.traceparent:
         headers["traceparent"] = memory.traceparent
     return WalRecord(
         topic=topic,
         partition_key=memory.session_id or memory.event_id,
-        dedupe_key=f"{memory.event_id}:1",
-        payload=payload,
+        dedupe_key=f"{memory.event_id}:{memory.version}",
+        payload=body,
         headers=headers,
         tenant=memory.place.tenant,
         session_id=memory.session_id,

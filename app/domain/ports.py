@@ -101,6 +101,11 @@ class Brain(Protocol):
         `BrainForbidden`, or `BatchRefused` where they have to be offered one by one.
         """
 
+    def forget(self, event_id: str, place: Place, request_id: str) -> None:
+        """Forget one memory; nothing to forget is forgotten. `BrainCannotForget` where this SomaBrain may only later,
+        else as for `remember`.
+        """
+
     def healthy(self) -> bool:
         """Whether SomaBrain says it is well, within a second; never raises."""
 
@@ -109,10 +114,11 @@ class Brain(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class OwedMemory:
-    """A claimed memory row."""
+    """A claimed memory row; `forget` tells that SomaBrain is to forget this memory, else it is to remember it."""
 
     lease: Lease
     memory: Memory
+    forget: bool = False
 
 
 WAKE_LIMIT = 5_000
@@ -124,8 +130,16 @@ class MemoryOutbox(Protocol):
 
     def claim_due(self, limit: int) -> list[OwedMemory]: ...
 
+    def claim_these(self, event_ids: Sequence[str]) -> list[OwedMemory]:
+        """Those of these memories that are due."""
+
     def synced(self, remembered: Sequence[tuple[OwedMemory, Remembered]]) -> list[str]:
-        """One transaction: rows synced and their WAL records owed; the event ids that were still ours."""
+        """One transaction: rows synced and their WAL records owed; the event ids that were still ours. One that is
+        to be forgotten by now is owed to be forgotten again: this remembering may have come after that.
+        """
+
+    def forgotten(self, owed: OwedMemory) -> bool:
+        """SomaBrain has forgotten this one; whether the claim was still ours."""
 
     def postpone(self, owed: Sequence[OwedMemory], seconds: float, reason: str, outage: bool) -> None: ...
 

@@ -12,7 +12,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 from werkzeug.exceptions import RequestEntityTooLarge
 
 from app.domain.errors import NotFound
-from app.domain.json_text import BadJson, parse_json, storable
+from app.domain.json_text import BadJson, parse_json, read_json, storable
 from app.gateway.problems import BadRequest
 from app.services.wrong_fields import wrong_fields
 
@@ -38,7 +38,7 @@ class Answer(BaseModel):
 
 @dataclass(frozen=True, slots=True)
 class Operation:
-    """One declared route, as the documentation shows it."""
+    """One declared route, as the documentation shows it; with `items_apart` the view itself judges a list's items."""
 
     method: str
     path: str
@@ -51,6 +51,7 @@ class Operation:
     errors: tuple[int, ...] = ()
     headers: Mapping[str, str] | None = None
     fill: Callable[[dict[str, Any]], None] | None = None
+    items_apart: bool = False
 
 
 class Area:
@@ -89,7 +90,7 @@ def _arguments(operation: Operation) -> dict[str, Any]:
         arguments["query"] = read_query(operation.query)
     if operation.body is not None:
         without = operation.body_optional and _is_empty()
-        arguments["body"] = operation.body() if without else read_body(operation.body, operation.fill)
+        arguments["body"] = operation.body() if without else read_body(operation.body, operation)
     return arguments
 
 
@@ -113,15 +114,15 @@ def read_query(model: type[_Q]) -> _Q:
     return _validated(model, values, "query")
 
 
-def read_body(model: type[_M], fill: Callable[[dict[str, Any]], None] | None = None) -> _M:
-    """This request's JSON body; `fill` may complete it from headers before it is checked."""
+def read_body(model: type[_M], operation: Operation) -> _M:
+    """This request's JSON body; the operation's `fill` may complete it from headers before it is checked."""
     if request.headers.get("Content-Encoding", "identity") != "identity":
         raise BadRequest(415, "send the body without Content-Encoding")
     if request.mimetype != "application/json":
         raise BadRequest(415, "send JSON with Content-Type: application/json")
-    value = _json(_raw_body())
-    if fill is not None:
-        fill(value)
+    value = _json(_raw_body(), read_json if operation.items_apart else parse_json)
+    if operation.fill is not None:
+        operation.fill(value)
     return _validated(model, value, "body")
 
 
@@ -133,9 +134,9 @@ def _raw_body() -> bytes:
     return raw
 
 
-def _json(raw: bytes) -> dict[str, Any]:
+def _json(raw: bytes, read: Callable[[bytes], Any]) -> dict[str, Any]:
     try:
-        value = parse_json(raw)
+        value = read(raw)
     except BadJson as error:
         raise BadRequest(400 if error.kind == "bad_json" else 422, str(error)) from None
     if not isinstance(value, dict):

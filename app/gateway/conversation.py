@@ -7,18 +7,19 @@ from flask import Response, g, jsonify, request
 from pydantic import AwareDatetime, Field
 
 from app.domain.conversation import Receipt, RequestKey, UserMessage
-from app.domain.errors import NotFound, StoreUnavailable
+from app.domain.errors import NotFound
 from app.gateway.api import Answer, Area, Query
 from app.gateway.paging import decode, encode
 from app.gateway.problems import BadRequest
 from app.gateway.request_keys import key_of
 from app.gateway.room import room
+from app.gateway.write_through import counted_memories
 from app.services.accept_message import accept_message
+from app.services.keep_memories import attempt
 from app.services.message_form import HEADERS, MessageForm, fill_from_headers, message_in
-from app.telemetry.metrics import WRITE_THROUGH, WRITE_THROUGH_RESULTS
-from app.wiring.serving import Serving
 
 SESSION_ID = re.compile(r"[A-Za-z0-9._:-]{1,128}")
+_PATH = "/v1/session/message"
 conversation = Area("conversation")
 
 
@@ -32,7 +33,7 @@ class Accepted(Answer):
 
 @conversation.route(
     "POST",
-    "/v1/session/message",
+    _PATH,
     "Send a message; it is kept before this answers",
     body=MessageForm,
     answer=Accepted,
@@ -46,7 +47,7 @@ def post_message(body: MessageForm) -> Response:
         where = [{"loc": ["body", "attachments", "0"], "msg": "there is no such attachment"}]
         raise BadRequest(422, f"there is no attachment {body.attachments[0]}", where)
     tenant = room().serving.settings.soma_tenant_id
-    receipt = _keep(message_in(body, tenant, g.traceparent), key_of(body, tenant))
+    receipt = _keep(message_in(body, tenant, g.traceparent), key_of(body, body.tenant_named or tenant))
     answer = jsonify(accepted=True, session_id=receipt.session_id, event_id=receipt.event_id)
     if receipt.replayed:
         answer.headers["Idempotent-Replayed"] = "true"
@@ -55,20 +56,15 @@ def post_message(body: MessageForm) -> Response:
 
 def _keep(message: UserMessage, key: RequestKey | None) -> Receipt:
     serving = room().serving
-    try:
+    if serving.memory_defaults is None:
+        return accept_message(message, key, serving.reception)
+    with counted_memories(_PATH) as outcome:
         receipt = accept_message(message, key, serving.reception)
-    except StoreUnavailable:
-        _count_memory(serving, "error")
-        raise
-    if not receipt.replayed:
-        _count_memory(serving, "queued")
+        if receipt.replayed:
+            outcome.memories = 0
+        elif not serving.settings.gateway_write_through_async:
+            outcome.remembered = attempt([receipt.event_id], serving.memory_door.plane).ok
     return receipt
-
-
-def _count_memory(serving: Serving, result: str) -> None:
-    if serving.memory_defaults is not None:
-        WRITE_THROUGH.labels("message").inc()
-        WRITE_THROUGH_RESULTS.labels("message", result).inc()
 
 
 class SessionsQuery(Query):

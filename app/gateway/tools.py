@@ -73,7 +73,7 @@ def post_tool_request(body: ToolForm) -> Response:
         wanted = call_in(body, serving.toolbox, tenant, g.traceparent)
     except WrongArguments as error:
         raise BadRequest(400, str(error), error.errors) from None
-    receipt = request_tool(wanted, key_of(body, tenant), serving.tool_counter)
+    receipt = request_tool(wanted, key_of(body, body.tenant_named or tenant), serving.tool_counter)
     answer = jsonify(status="enqueued", event_id=receipt.event_id)
     if receipt.replayed:
         answer.headers["Idempotent-Replayed"] = "true"

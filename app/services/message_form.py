@@ -92,7 +92,7 @@ def message_in(form: MessageForm, default_tenant: str, traceparent: str | None =
     )
 
 
-def request_key(key: str, route: str, form: SessionForm, default_tenant: str) -> RequestKey:
+def request_key(key: str, route: str, body: BaseModel, tenant: str) -> RequestKey:
     """The caller's key in its scope (`route`: method and path), with a digest that tells another body under it."""
-    digest = hashlib.sha256(json.dumps(form.model_dump(), sort_keys=True).encode()).hexdigest()
-    return RequestKey(key, form.tenant_named or default_tenant, route, "anonymous", digest)
+    digest = hashlib.sha256(json.dumps(body.model_dump(), sort_keys=True).encode()).hexdigest()
+    return RequestKey(key, tenant, route, "anonymous", digest)

@@ -110,8 +110,15 @@ TASK_FAILURES = Counter("task_failures", "Tasks that ended in an error, by famil
 
 # gateway
 STREAMS_OPEN = Gauge("gateway_streams_open", "Open streams", ("kind",), multiprocess_mode="livesum")
-WRITE_THROUGH = Counter("gateway_write_through_attempts", "Messages whose memory was written with them", ("path",))
-WRITE_THROUGH_RESULTS = Counter("gateway_write_through_results", "How that went: ok, queued, error", ("path", "result"))
+WRITE_THROUGH = Counter("gateway_write_through_attempts", "Memories that a request brought", ("path",))
+WRITE_THROUGH_RESULTS = Counter(
+    "gateway_write_through_results", "SomaBrain, when the request was answered: ok, queued, error", ("path", "result")
+)
+WRITE_THROUGH_WAL = Counter(
+    "gateway_write_through_wal_results",
+    "Their records for the log by then: ok (owed), queued, error",
+    ("path", "result"),
+)
 GATEWAY_REQUESTS = Counter("gateway_requests", "Requests answered", ("method", "route", "status"))
 GATEWAY_LATENCY = Histogram(
     "gateway_request_latency_seconds",

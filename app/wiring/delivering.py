@@ -5,32 +5,16 @@ from functools import lru_cache
 from app.adapters.http.brain import HttpBrain
 from app.adapters.kafka.connection import connection_options
 from app.adapters.kafka.writer import KafkaWalWriter
-from app.adapters.sql.outboxes import SqlMemoryOutbox, SqlMessageOutbox
+from app.adapters.sql.outboxes import SqlMessageOutbox
 from app.adapters.sql.tool_calls import SqlToolCalls
 from app.adapters.sql.turns import SqlTurns
 from app.crash_points import CrashStep
-from app.domain.ramp import Ramp
 from app.services.drain_outbox import RecordPlane
-from app.services.sync_memories import MemoryPlane, Pace
+from app.services.sync_memories import MemoryPlane
 from app.wiring.crashing import ends_after
 from app.wiring.process import Process, this_process
+from app.wiring.remembering import memory_plane_of
 from app.wiring.tooling import tool_calls_of
-
-
-def memory_plane_of(process: Process) -> MemoryPlane:
-    """The way of memories to SomaBrain."""
-    settings = process.settings
-    lease = settings.lease_seconds
-    outbox = SqlMemoryOutbox(process.engine, process.presence, lease, settings.memory_wal_topic)
-    return MemoryPlane(
-        outbox=ends_after(outbox, CrashStep.MARK_SYNCED, settings, "synced"),
-        brain=ends_after(HttpBrain.from_settings(settings), CrashStep.REMEMBER, settings, "remember", "remember_all"),
-        doorbell=process.doorbell,
-        broadcast=process.broadcast,
-        clock=process.clock,
-        pace=Pace(Ramp(full=settings.memory_sync_batch_size)),
-        slice_seconds=lease / 3,
-    )
 
 
 def record_plane_of(process: Process) -> RecordPlane:
@@ -50,7 +34,9 @@ def record_plane_of(process: Process) -> RecordPlane:
 @lru_cache(maxsize=1)
 def memory_plane() -> MemoryPlane:
     """This process's way to SomaBrain."""
-    return memory_plane_of(this_process())
+    process = this_process()
+    brain = HttpBrain.from_settings(process.settings)
+    return memory_plane_of(process, brain, process.settings.lease_seconds / 3)
 
 
 @lru_cache(maxsize=1)

@@ -9,7 +9,9 @@ from app.adapters.sql.browse import SqlBrowser
 from app.adapters.sql.dead_letters import SqlDeadLetters
 from app.adapters.sql.desk import SqlWorkDesk
 from app.adapters.sql.inbox import SqlInbox
+from app.adapters.sql.ledger import SqlLedger
 from app.adapters.sql.patience import SERVING
+from app.adapters.sql.search import SqlMemorySearch
 from app.adapters.sql.stream_store import SqlStreamStore
 from app.adapters.sql.tool_requests import SqlToolRequests
 from app.crash_points import CrashStep
@@ -17,13 +19,19 @@ from app.domain.tools import Toolbox
 from app.routing import dead_letter_topic
 from app.services.accept_message import Reception
 from app.services.follow_session import StreamRoom
+from app.services.keep_memories import MemoryDoor
+from app.services.recall_memories import Recall
 from app.services.replay_dead_letters import LetterDesk
 from app.services.request_tool import ToolCounter
 from app.services.tend_work import Tending
 from app.settings import Settings
 from app.wiring.crashing import ends_after
 from app.wiring.process import Process
+from app.wiring.remembering import memory_plane_of
 from app.wiring.tooling import toolbox_of
+
+ATTEMPT_SECONDS = 1.5
+"""What a request spends on SomaBrain at most, so that its answer comes within two seconds whatever SomaBrain does."""
 
 
 class Serving(Process):
@@ -75,8 +83,26 @@ class Serving(Process):
 
     @cached_property
     def brain(self) -> HttpBrain:
-        """SomaBrain, for health."""
-        return HttpBrain.from_settings(self.settings)
+        """SomaBrain, for people who wait."""
+        return HttpBrain.from_settings(self.settings, most_seconds=ATTEMPT_SECONDS)
+
+    @cached_property
+    def ledger(self) -> SqlLedger:
+        """Every memory that was ever accepted."""
+        settings = self.settings
+        ledger = SqlLedger(self.engine, settings.memory_wal_topic, settings.soma_timeout_seconds + 1)
+        return ends_after(ledger, CrashStep.ACCEPT_COMMIT, settings, "accept")
+
+    @cached_property
+    def memory_door(self) -> MemoryDoor:
+        """What keeping and forgetting memories needs."""
+        return MemoryDoor(self.ledger, memory_plane_of(self, self.brain, ATTEMPT_SECONDS))
+
+    @cached_property
+    def recall(self) -> Recall:
+        """What recalling needs."""
+        search = SqlMemorySearch(self.engine)
+        return Recall(self.brain, search, self.ledger, self.settings.soma_recall_seconds)
 
     def redis_answers(self) -> bool:
         """Whether Redis answers, within a second."""

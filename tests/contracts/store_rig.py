@@ -9,6 +9,7 @@ from sqlalchemy import Engine, text
 
 from app.adapters.sql.engine import create_engine
 from app.adapters.sql.inbox import MemoryDefaults, SqlInbox
+from app.adapters.sql.ledger import SqlLedger
 from app.adapters.sql.outboxes import SqlMemoryOutbox, SqlMessageOutbox
 from app.adapters.sql.presence import Presence
 from app.adapters.sql.rows import owe_records
@@ -17,6 +18,7 @@ from app.adapters.sql.tool_calls import SqlToolCalls
 from app.adapters.sql.tool_requests import SqlToolRequests
 from app.adapters.sql.turns import SqlTurns
 from app.adapters.sql.upkeep import SqlUpkeep
+from app.domain.ledger import Ledger
 from app.domain.memory import WalRecord
 from app.domain.ports import Inbox, MemoryOutbox, MessageOutbox, Sent, Turns
 from app.domain.stream_ports import StreamStore
@@ -28,6 +30,7 @@ from tests.fakes import InMemoryStore
 from tests.fakes_work import Row
 
 TOPIC = "memory.wal"
+CALL_SECONDS = 6.0
 
 
 class AllTurns(Turns, SweptTurns, Protocol):
@@ -70,6 +73,7 @@ class StoreRig(ABC):
     inbox: Inbox
     stream: StreamStore
     tools: ToolRequests
+    ledger: Ledger
 
     @abstractmethod
     def process(self, lease_seconds: float = 30.0) -> Process: ...
@@ -119,6 +123,7 @@ class MemoryRig(StoreRig):
         self.inbox = self.store.inbox()
         self.stream = self.store.stream_store()
         self.tools = self.store.tool_requests()
+        self.ledger = self.store.ledger(CALL_SECONDS)
 
     def process(self, lease_seconds: float = 30.0) -> Process:
         presence = self.store.presence(an_id("p-"))
@@ -194,6 +199,7 @@ class PostgresRig(StoreRig):
         self.inbox = SqlInbox(engine, MemoryDefaults("", "wm"))
         self.stream = SqlStreamStore(engine)
         self.tools = SqlToolRequests(engine)
+        self.ledger = SqlLedger(engine, TOPIC, CALL_SECONDS)
         for table, _, owed in _TABLES.values():
             ended = "cancelled" if table in ("turns", "tool_calls") else "dead"
             free = "lease_owner = NULL, lease_until = NULL, finished_at = now()"

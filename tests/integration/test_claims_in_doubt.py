@@ -36,7 +36,7 @@ def a_turn(engine: Engine) -> str:
 
 
 def claimed(connection: Connection, leases: Leases, key: str) -> Lease:
-    (row,) = leases.claim(connection, 1, key)
+    (row,) = leases.claim(connection, 1, [key])
     return leases.lease_of(row)
 
 

@@ -81,8 +81,8 @@ SABOTAGES: dict[str, Sabotage] = {
             "app.adapters.sql.inbox": [("        connection.execute(_QUEUE_TURN, _turn(user, message))\n", "")],
             "app.adapters.sql.turns": [
                 (
-                    "\n                rows = self._leases.claim(connection, 1, event_id)\n",
-                    f"{_QUEUE_WHEN_RUNG}                rows = self._leases.claim(connection, 1, event_id)\n",
+                    "\n                rows = self._leases.claim(connection, 1, [event_id])\n",
+                    f"{_QUEUE_WHEN_RUNG}                rows = self._leases.claim(connection, 1, [event_id])\n",
                 )
             ],
         },

@@ -4,6 +4,7 @@ Step 5 of the line. Nothing is retried here: the row in `memory_write_outbox` is
 """
 
 import logging
+import math
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -48,15 +49,15 @@ class HttpBrain:
         self._takes_batches = True
 
     @classmethod
-    def from_settings(cls, settings: Settings) -> "HttpBrain":
-        """The client of `SOMA_BASE_URL`; raises `Misconfigured` where that is not set."""
+    def from_settings(cls, settings: Settings, most_seconds: float = math.inf) -> "HttpBrain":
+        """The client of `SOMA_BASE_URL`, whose calls take at most so long; `Misconfigured` where that is not set."""
         settings.require("soma_base_url")
         prefix = settings.soma_api_prefix.strip("/")
         token = settings.soma_api_key.get_secret_value()
         return cls(
             base_url=f"{settings.soma_base_url}/{prefix}".rstrip("/"),
             authorization=settings.soma_auth_header.get_secret_value() or (f"Bearer {token}" if token else ""),
-            timeout_seconds=settings.soma_timeout_seconds,
+            timeout_seconds=min(settings.soma_timeout_seconds, most_seconds),
             breaker=Breaker(_FAILURES_TO_OPEN, _OPEN_SECONDS, settings.soma_slow_seconds, _show_breaker),
         )
 

@@ -28,17 +28,18 @@ class Leases:
         self._owner = owner
         self._seconds = lease_seconds
 
-    def claim(self, connection: Connection, limit: int, key: str | None = None) -> Sequence[RowMapping]:
-        """Up to `limit` due rows (or the one with `key`), now leased to this owner; whole rows are returned, each with
-        the `deaths` before this claim. A suspect, with which workers died before, comes alone.
+    def claim(self, connection: Connection, limit: int, keys: Sequence[str] | None = None) -> Sequence[RowMapping]:
+        """Up to `limit` due rows (with `keys`, only of these), now leased to this owner; whole rows are returned, each
+        with the `deaths` before this claim. A suspect, with which workers died before, comes alone.
         """
         kind = self._kind
+        chosen = "true" if keys is None else f"w.{kind.key} = ANY(CAST(:keys AS {kind.key_type}[]))"
         statement = f"""
             WITH due AS MATERIALIZED (
                 SELECT w.{kind.key}, w.attempts - w.excused AS deaths FROM {kind.table} w
                 WHERE w.state IN ({kind.owed_sql}) AND w.run_at <= now()
                   AND (w.lease_until IS NULL OR w.lease_until <= now())
-                  AND {f"w.{kind.key} = :key" if key is not None else "true"} AND {kind.guard}
+                  AND {chosen} AND {kind.guard}
                 ORDER BY {kind.order} LIMIT :limit FOR UPDATE OF w SKIP LOCKED),
             taken AS (
                 (SELECT * FROM due WHERE deaths >= {ALONE_AFTER_DEATHS} LIMIT 1)
@@ -48,7 +49,9 @@ class Leases:
                    lease_until = now() + make_interval(secs => :seconds) {kind.on_claim}
             FROM taken WHERE w.{kind.key} = taken.{kind.key}
             RETURNING w.*, taken.deaths"""  # noqa: S608
-        parameters = {"owner": self._owner, "seconds": self._seconds, "limit": limit, "key": key}
+        parameters: dict[str, Any] = {"owner": self._owner, "seconds": self._seconds, "limit": limit}
+        if keys is not None:
+            parameters["keys"] = list(keys)
         return connection.execute(text(statement), parameters).mappings().all()
 
     def lease_of(self, row: RowMapping) -> Lease:

@@ -23,11 +23,11 @@ _WORN_OUT = f"a worker died {MAX_ATTEMPTS} times while delivering it"
 class Outbox(Claims):
     """What both outboxes share: every way a claim can end."""
 
-    def _claim(self, limit: int) -> list[RowMapping]:
+    def _claim(self, limit: int, keys: Sequence[str] | None = None) -> list[RowMapping]:
         rows: list[RowMapping] = []
         try:
             with transaction(self._engine) as connection:
-                rows.extend(self._leases.claim(connection, limit))
+                rows.extend(self._leases.claim(connection, limit, keys))
                 worn = [self._leases.lease_of(row) for row in rows if is_worn_out(row, MAX_ATTEMPTS)]
                 self._leases.settle(connection, worn, "dead", _WORN_OUT)
         except CommitUnheard:
@@ -85,7 +85,14 @@ class SqlMemoryOutbox(Outbox):
 
     def claim_due(self, limit: int) -> list[OwedMemory]:
         """Due memories, oldest first."""
-        return [OwedMemory(self._leases.lease_of(row), _memory(row)) for row in self._claim(limit)]
+        return self._owed(self._claim(limit))
+
+    def claim_these(self, event_ids: Sequence[str]) -> list[OwedMemory]:
+        """Those of these memories that are due, oldest first."""
+        return self._owed(self._claim(len(event_ids), event_ids))
+
+    def _owed(self, rows: list[RowMapping]) -> list[OwedMemory]:
+        return [OwedMemory(self._leases.lease_of(row), _memory(row), row["op"] == "forget") for row in rows]
 
     def synced(self, remembered: Sequence[tuple[OwedMemory, Remembered]]) -> list[str]:
         """Settle and owe the records, in one transaction."""
@@ -101,7 +108,25 @@ class SqlMemoryOutbox(Outbox):
             now = datetime.now(UTC)
             kept = [(owed.memory, receipt) for owed, receipt in remembered if owed.lease.key in ours]
             owe_records(connection, [wal_write(memory, receipt, self._wal_topic, now) for memory, receipt in kept])
+            connection.execute(_FORGET_AGAIN, {"lost": [lease.key for lease in leases if lease.key not in ours]})
         return [memory.event_id for memory, _ in kept]
+
+    def forgotten(self, owed: OwedMemory) -> bool:
+        """Settle; the record was owed with the wish to forget."""
+        ours: set[str] = set()
+        self._end([owed.lease], lambda connection: self._forgotten(connection, owed.lease, ours))
+        return bool(ours)
+
+    def _forgotten(self, connection: Connection, lease: Lease, ours: set[str]) -> set[str]:
+        ours.update(self._leases.settle(connection, [lease], "synced"))
+        return ours
+
+
+# What was remembered under a lost claim may have reached SomaBrain after the forgetting did.
+_FORGET_AGAIN = text("""
+    UPDATE memory_write_outbox SET state = 'pending', finished_at = NULL, run_at = now()
+    WHERE event_id = ANY(CAST(:lost AS text[])) AND op = 'forget' AND state = 'synced'
+""")
 
 
 def _memory(row: RowMapping) -> Memory:
@@ -114,6 +139,7 @@ def _memory(row: RowMapping) -> Memory:
         payload=row["payload"],
         idempotency_key=row["idempotency_key"],
         traceparent=row["traceparent"],
+        version=row["version"],
     )
 
 

@@ -7,7 +7,7 @@ from typing import Any
 from sqlalchemy import Connection, RowMapping, text
 
 from app.domain.events import NewEvent, SessionEvent, envelope
-from app.domain.memory import Memory, WalRecord
+from app.domain.memory import Memory, WalRecord, digest_of
 
 
 def as_json(value: object) -> str:
@@ -91,31 +91,55 @@ def place_event(
     )
 
 
-_OWE_MEMORY = text("""
+_OWE_MEMORIES = text("""
+    WITH offered AS (
+        SELECT * FROM unnest(
+            CAST(:event_ids AS text[]), CAST(:tenants AS text[]), CAST(:namespaces AS text[]),
+            CAST(:universes AS text[]), CAST(:sessions AS text[]), CAST(:personas AS text[]),
+            CAST(:roles AS text[]), CAST(:payloads AS text[]), CAST(:keys AS text[]), CAST(:traceparents AS text[]),
+            CAST(:digests AS text[]))
+            AS memory (event_id, tenant, namespace, universe, session_id, persona_id, role, payload, idempotency_key,
+                       traceparent, digest)
+    ), noted AS (
+        INSERT INTO memory_ledger (event_id, tenant, namespace, universe, session_id, persona_id, role,
+                                   idempotency_key, digest)
+        SELECT event_id, tenant, namespace, universe, session_id, persona_id, role, idempotency_key,
+               decode(digest, 'hex') FROM offered ORDER BY event_id
+        ON CONFLICT (event_id) DO NOTHING
+        RETURNING event_id
+    )
     INSERT INTO memory_write_outbox (event_id, tenant, namespace, universe, session_id, persona_id, role, payload,
                                      idempotency_key, traceparent)
-    VALUES (:event_id, :tenant, :namespace, :universe, :session_id, :persona_id, :role, CAST(:payload AS jsonb),
-            :idempotency_key, :traceparent)
+    SELECT event_id, tenant, namespace, universe, session_id, persona_id, role, CAST(payload AS jsonb),
+           idempotency_key, traceparent
+    FROM offered JOIN noted USING (event_id)
+    RETURNING event_id
 """)
 
 
+def owe_memories(connection: Connection, memories: Sequence[Memory]) -> set[str]:
+    """Note new memories in the ledger, and write the rows from which they will be delivered, however often that has to
+    be tried; the ids that were new. Whoever uses an id again changes nothing.
+    """
+    columns = {
+        "event_ids": [memory.event_id for memory in memories],
+        "tenants": [memory.place.tenant for memory in memories],
+        "namespaces": [memory.place.namespace for memory in memories],
+        "universes": [memory.place.universe for memory in memories],
+        "sessions": [memory.session_id for memory in memories],
+        "personas": [memory.persona_id for memory in memories],
+        "roles": [memory.role for memory in memories],
+        "payloads": [as_json(memory.payload) for memory in memories],
+        "keys": [memory.idempotency_key for memory in memories],
+        "traceparents": [memory.traceparent for memory in memories],
+        "digests": [digest_of(memory.payload).hex() for memory in memories],
+    }
+    return set(connection.execute(_OWE_MEMORIES, columns).scalars())
+
+
 def owe_memory(connection: Connection, memory: Memory) -> None:
-    """Write the row from which the memory will be delivered, however often that has to be tried."""
-    connection.execute(
-        _OWE_MEMORY,
-        {
-            "event_id": memory.event_id,
-            "tenant": memory.place.tenant,
-            "namespace": memory.place.namespace,
-            "universe": memory.place.universe,
-            "session_id": memory.session_id,
-            "persona_id": memory.persona_id,
-            "role": memory.role,
-            "payload": as_json(memory.payload),
-            "idempotency_key": memory.idempotency_key,
-            "traceparent": memory.traceparent,
-        },
-    )
+    """Owe one memory under a new id."""
+    owe_memories(connection, [memory])
 
 
 _OWE_RECORDS = text("""

@@ -38,7 +38,7 @@ class SqlToolCalls(Claims):
         call: ToolCall | None = None
         try:
             with transaction(self._engine) as connection:
-                rows = self._leases.claim(connection, 1, call_id)
+                rows = self._leases.claim(connection, 1, [call_id])
                 call = _call(rows[0]) if rows else None
         except CommitUnheard:
             return call if call is not None and self._really_held([call.lease]) else None

@@ -54,7 +54,7 @@ class SqlTurns(Claims):
         turn: Turn | None = None
         try:
             with transaction(self._engine) as connection:
-                rows = self._leases.claim(connection, 1, event_id)
+                rows = self._leases.claim(connection, 1, [event_id])
                 if not rows:
                     return None
                 turn = _turn(rows[0])
