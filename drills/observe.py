@@ -15,6 +15,8 @@ import psycopg2
 import requests
 from kafka import KafkaConsumer, TopicPartition
 from kafka.consumer.fetcher import ConsumerRecord
+from requests.adapters import HTTPAdapter
+from urllib3 import Retry
 
 from drills.record import Event, Kept, Turn
 
@@ -151,8 +153,10 @@ def replica_memories(gateway: str, tenant: str) -> tuple[Kept, ...]:
 
 
 def _client() -> requests.Session:
+    """A client that waits when it is asked to: a machine that is busy for a moment is not what a drill judges here."""
     http = requests.Session()
     http.trust_env = False
+    http.mount("http://", HTTPAdapter(max_retries=Retry(5, status_forcelist=[503], raise_on_status=False)))
     return http
 
 

@@ -12,10 +12,13 @@ import pytest
 from sqlalchemy import Engine
 
 from app.adapters.sql.engine import create_engine
+from app.adapters.sql.patience import Patience
 from app.settings import Settings, read
 from devstack.stack import Stack
 
 ROOT = Path(__file__).parents[1]
+PATIENT = Patience(greeting_seconds=30, silence_seconds=60)
+"""Of tests that are not about patience: a machine that stands still for some seconds breaks none of them."""
 Found = TypeVar("Found")
 
 
@@ -46,7 +49,7 @@ def settings(servers: Stack) -> Settings:
 @pytest.fixture(scope="session")
 def engine(settings: Settings) -> Iterator[Engine]:
     """A pool on the test database."""
-    made = create_engine(settings.postgres_dsn.get_secret_value(), 20, "test")
+    made = create_engine(settings.postgres_dsn.get_secret_value(), 20, "test", PATIENT)
     yield made
     made.dispose()
 

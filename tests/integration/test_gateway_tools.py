@@ -114,7 +114,7 @@ def test_an_unknown_tool_is_404_and_keeps_nothing(gateway: Gateway) -> None:
 
 @pytest.mark.parametrize("args", [{}, {"text": 7}, {"text": "hi", "loud": True}])
 def test_arguments_that_break_the_schema_are_400_and_say_where(gateway: Gateway, args: dict[str, Any]) -> None:
-    problem = assert_problem(ask(gateway, args=args), 400, "Args")
+    problem = assert_problem(ask(gateway, args=args), 400, "arguments of echo")
 
     assert problem["errors"][0]["loc"][:2] == ["body", "args"]
 

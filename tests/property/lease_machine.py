@@ -112,7 +112,9 @@ class LeaseMachine(RuleBasedStateMachine):
     def a_worker_dies_and_the_sweep_comes(self, which: int) -> None:
         self.kill(which)
         self.sweep()
-        self.hire()
+        # Whom it struck may have been dead before: every one alive has a connection, and of those there are twenty.
+        if len(self.model.alive) < MOST_ALIVE:
+            self.hire()
 
     # --- what holds after every step
 
