@@ -8,6 +8,7 @@ from app.settings import Misconfigured
 
 __all__ = [
     "BatchRefused",
+    "BrainCannotForget",
     "BrainForbidden",
     "BrainUnavailable",
     "CommitUnheard",
@@ -54,6 +55,12 @@ class BrainUnavailable(Retryable):
 
 class BrainForbidden(BrainUnavailable):
     """SomaBrain refused our credentials: everything waits until a person corrects them."""
+
+
+class BrainCannotForget(BrainUnavailable):
+    """SomaBrain is there and cannot delete (a version without it, or one that breaks over it): forget this memory
+    later; it is no outage, and nothing else has to wait.
+    """
 
 
 class WalUnavailable(Retryable):
