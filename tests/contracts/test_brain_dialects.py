@@ -1,8 +1,11 @@
 """What the client learns of SomaBrain's version, how often it asks before it knows, and what it never does."""
 
 import json
+import threading
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
+from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
 import pytest
@@ -115,6 +118,26 @@ def test_no_other_form_is_tried_when_the_answer_is_not_about_the_form(serve: Ser
     assert len(paths(server)) == 1
 
 
+def test_first_questions_that_come_together_are_all_answered(serve: Serve) -> None:
+    server = serve(form="address")
+    client = a_client(server, SOMA_TIMEOUT_SECONDS="20", SOMA_SLOW_SECONDS="20")
+    client.remember(a_memory("m-1", content="a kitten"))
+    ahead, behind = threading.Event(), threading.Event()
+
+    def wait_until_another_has_learnt(handler: Any, brain: ScriptedBrain, body: bytes) -> None:
+        ahead.set()
+        behind.wait(15)
+        handler._answer(brain, body)
+
+    server.next_answers.append(wait_until_another_has_learnt)
+    with ThreadPoolExecutor(1) as pool:
+        slow = pool.submit(client.recall, ASKED)
+        assert ahead.wait(15)
+        assert [found.event_id for found in client.recall(ASKED)] == ["m-1"]
+        behind.set()
+        assert [found.event_id for found in slow.result()] == ["m-1"]
+
+
 def test_the_older_routes_are_left_alone_unless_they_are_allowed(serve: Serve) -> None:
     server = serve(older=True)
     client = a_client(server)
@@ -224,6 +247,17 @@ def test_deletion_names_the_memory_in_every_way_there_is(serve: Serve) -> None:
     }  # fmt: skip
     assert (seen.headers["x-request-id"], seen.headers["x-tenant-id"]) == ("r-1", "t1")
     assert seen.headers["traceparent"] == trace
+
+
+def test_a_tenant_of_any_script_is_whole_in_the_body_and_plain_in_the_header(serve: Serve) -> None:
+    server = serve(form="text")
+    client = a_client(server)
+    place = Place("münchen/\n東", "wm", "u-1")
+    client.recall(Question("kitten", place))
+    client.forget("m-1", place, "r-1\r\nX: y")
+    assert {seen.headers["x-tenant-id"] for seen in server.seen} == {"m%C3%BCnchen/%0A%E6%9D%B1"}
+    assert json.loads(server.seen[1].json)["tenant"] == server.seen[2].json["tenant"] == place.tenant
+    assert server.seen[2].headers["x-request-id"] == "r-1%0D%0AX:%20y"
 
 
 def test_the_route_of_deletion_is_learnt_by_the_first_one(serve: Serve) -> None:

@@ -115,7 +115,9 @@ class HttpBrain:
 
     def figures(self, place: Place) -> BrainFigures:
         """What SomaBrain says of this drawer. Raises `BrainUnavailable` or `BrainForbidden`."""
-        return self._line.errand().ask(requests_for.figures(place), lambda answer: figures_of(answer, _now()))
+        return self._line.errand().ask(
+            requests_for.figures(place, str(uuid.uuid4())), lambda answer: figures_of(answer, _now())
+        )
 
     def healthy(self) -> bool:
         """What `/health` says of itself within a second; no answer means no."""
@@ -164,7 +166,7 @@ class HttpBrain:
         other = self._dialect.next_way_to_recall(way, answer)
         if other is not None:
             return other
-        self._dialect.does_not_recall(answer)
+        self._dialect.does_not_recall(way, answer)
         found = recollections_of(answer, question, way.older, _now())
         self._dialect.recalls(way)
         return found

@@ -57,9 +57,16 @@ class Dialect:
         return answer.status == NOT_FOUND and self._allow_older
 
     def next_way_to_recall(self, way: Way, answer: Answer) -> Way | None:
-        """What to try after this answer, None when it is to be taken as it is. A known way has no alternative."""
-        if self._recall is not None:
-            return None
+        """What to try after this answer, None when it is to be taken as it is. A known way has no alternative; who
+        asked another way, because it was not known yet, goes on with the known one.
+        """
+        known = self._recall
+        other = self._after(way, answer)
+        if known is None or other is None:
+            return other
+        return None if way == known else known
+
+    def _after(self, way: Way, answer: Answer) -> Way | None:
         if way == _FIRST and self.has_only_the_older_way(answer):
             return Way(older=True)
         if answer.status in _NOT_THIS_FORM and way.form is not _FORMS[-1]:
@@ -70,9 +77,9 @@ class Dialect:
         """This way brought memories."""
         self._recall = way
 
-    def does_not_recall(self, answer: Answer) -> None:
-        """The known way was refused: another version may answer now, so the next question asks all ways again."""
-        if answer.status in _NOT_THIS_FORM or answer.status == NOT_FOUND:
+    def does_not_recall(self, way: Way, answer: Answer) -> None:
+        """Where the known way was refused, another version may answer now: the next question asks all ways again."""
+        if way == self._recall and answer.status in _NOT_THIS_FORM | {NOT_FOUND}:
             self._recall = None
 
     def forgets_at(self, path: str) -> None:

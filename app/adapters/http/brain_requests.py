@@ -87,10 +87,11 @@ def link(place: Place, ids: tuple[str, str], kind: str, weight: float) -> Reques
     return Request("POST", "/link", _json_headers(place, request_id), _as_json({**_placed(place), **told}))
 
 
-def figures(place: Place) -> Request:
+def figures(place: Place, request_id: str) -> Request:
     """How much a drawer holds."""
+    headers = {"X-Tenant-ID": header_text(place.tenant), "X-Request-ID": request_id}
     parameters = {"tenant": place.tenant, "namespace": place.namespace}
-    return Request("GET", "/memory/metrics", {"X-Tenant-ID": header_text(place.tenant)}, parameters=parameters)
+    return Request("GET", "/memory/metrics", headers, parameters=parameters)
 
 
 def health() -> Request:
