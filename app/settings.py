@@ -85,6 +85,9 @@ class Settings(BaseModel):
     soma_timeout_seconds: float = _setting(5.0, "total deadline of one call to SomaBrain", gt=0, le=60)
     soma_recall_seconds: float = _setting(0.25, "what recall waits for SomaBrain before it answers alone", gt=0, le=10)
     soma_slow_seconds: float = _setting(2.0, "calls slower than this count against SomaBrain", gt=0)
+    soma_allow_legacy: bool = _setting(
+        False, "fall back to the routes of an older SomaBrain where /memory/... answers 404; they know no tenants"
+    )
     brain_workers: int = _setting(1, "processes of the built-in memory service", ge=1, le=16)
 
     # drains

@@ -58,7 +58,9 @@ class BrainForbidden(BrainUnavailable):
 
 
 class BrainCannotForget(BrainUnavailable):
-    """This SomaBrain answers a wish to forget with 404 or 500: the memory is forgotten later, and it is no outage."""
+    """SomaBrain is there and cannot delete (a version without it, or one that breaks over it): forget this memory
+    later; it is no outage, and nothing else has to wait.
+    """
 
 
 class WalUnavailable(Retryable):

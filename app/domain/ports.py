@@ -11,6 +11,7 @@ from app.domain.events import NewEvent, SessionEvent
 from app.domain.leases import Lease
 from app.domain.log import WalBatch, WalPartition, WalPlace
 from app.domain.memory import Memory, Place, Remembered, WalRecord
+from app.domain.recall import Question, Recollection
 from app.domain.wal import Poison, ReplicaRow
 from app.routing import TaskName
 
@@ -101,9 +102,14 @@ class Brain(Protocol):
         `BrainForbidden`, or `BatchRefused` where they have to be offered one by one.
         """
 
-    def forget(self, event_id: str, place: Place, request_id: str) -> None:
-        """Forget one memory; nothing to forget is forgotten. `BrainCannotForget` where this SomaBrain may only later,
-        else as for `remember`.
+    def recall(self, question: Question, seconds: float | None = None) -> list[Recollection]:
+        """At most `top_k` different memories of the question's place, best first, within `seconds` (None: the
+        configured deadline); `BrainUnavailable` or `BrainForbidden`, also where SomaBrain refuses the question.
+        """
+
+    def forget(self, event_id: str, place: Place, request_id: str, traceparent: str | None = None) -> None:
+        """Delete one memory; one that is not there is deleted already. `BrainUnavailable`, `BrainForbidden`,
+        `BrainCannotForget` where SomaBrain is well and cannot delete, `MemoryRefused` where it never will.
         """
 
     def healthy(self) -> bool:

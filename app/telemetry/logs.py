@@ -57,3 +57,5 @@ def configure_logging(level: str, process: str) -> None:
     # These two tell of every reconnection attempt; what an outage means is logged by ourselves.
     logging.getLogger("kafka").setLevel("ERROR")
     logging.getLogger("celery.beat").setLevel("ERROR")
+    # Its warnings show whole addresses, and some versions of SomaBrain want a question in the address.
+    logging.getLogger("urllib3").setLevel("ERROR")

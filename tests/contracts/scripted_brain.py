@@ -9,9 +9,12 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
+from urllib.parse import parse_qs
 
-from app.brain.coordinates import as_numbers, coordinate_bytes
+from app.domain.coordinates import coordinate_of
 from app.domain.json_text import BadJson, parse_json
+from tests.contracts import scripted_recall
+from tests.contracts.scripted_recall import Speech, WrongForm, asked_in
 
 
 @dataclass
@@ -34,6 +37,7 @@ class ScriptedBrain:
 
     prefix: str = ""
     dialect: str = "newest"
+    speech: Speech = field(default_factory=Speech)
     next_answers: deque["Fault"] = field(default_factory=deque)
     always: "Fault | None" = None
     seen: list[Seen] = field(default_factory=list)
@@ -65,13 +69,42 @@ class ScriptedBrain:
         if not repeat:
             self.kept[address] = body["value"]
             self.writes[address] = self.writes.get(address, 0) + 1
-        coordinate = as_numbers(coordinate_bytes(universe, body["key"]))
-        return _DIALECTS[self.dialect](body, coordinate)
+        return _DIALECTS[self.dialect](body, coordinate_of(universe, body["key"]))
 
     def apply_all(self, body: dict[str, Any]) -> dict[str, Any]:
         """Keep a batch."""
         place = {name: body.get(name) for name in ("tenant", "namespace", "universe")}
         return {"ok": True, "results": [self.apply({**place, **item}) for item in body["items"]]}
+
+    def apply_the_older_way(self, body: dict[str, Any]) -> dict[str, Any]:
+        """Keep a payload that knows no place but its universe."""
+        nowhere = {"tenant": "", "namespace": "", "universe": body.get("universe")}
+        return self.apply({**nowhere, "key": body["payload"]["id"], "value": body["payload"]})
+
+    def count(self, query: str) -> dict[str, Any]:
+        """The figures of a drawer."""
+        drawer = tuple(parse_qs(query)[name][0] for name in ("tenant", "namespace"))
+        return {"wm_items": sum(at[:2] == drawer for at in self.kept), "circuit_open": False, "outbox_pending": 0}
+
+    def routes(self, query: str) -> dict[str, Callable[[bytes], dict[str, Any]]]:
+        """What this version answers, by path."""
+
+        def asked(body: bytes) -> dict[str, Any]:
+            return asked_in(self.speech.form, query, body)
+
+        if self.speech.older:
+            return {
+                "/remember": lambda body: self.apply_the_older_way(parse_json(body)),
+                "/recall": lambda body: scripted_recall.recall_the_older_way(self.speech, self.kept, asked(body)),
+            }
+        return {
+            "/memory/remember": lambda body: self.apply(parse_json(body)),
+            "/memory/remember/batch": lambda body: self.apply_all(parse_json(body)),
+            "/memory/recall": lambda body: scripted_recall.recall(self.speech, self.kept, asked(body)),
+            "/memory/metrics": lambda _body: self.count(query),
+            "/link": lambda _body: {"ok": True},
+            self.speech.deletes_at: lambda body: scripted_recall.forget(self.kept, parse_json(body)),
+        }
 
 
 _DIALECTS: dict[str, Callable[[dict[str, Any], list[float]], dict[str, Any]]] = {
@@ -121,12 +154,14 @@ class _Handler(BaseHTTPRequestHandler):
     def _answer(self, brain: ScriptedBrain, body: bytes) -> None:
         if self.path == f"{brain.prefix}/health":
             return self.answer(200, {"ok": brain.well, "ready": brain.well, "components": {}, "memory_ok": brain.well})
-        calls = {"remember": brain.apply, "remember/batch": brain.apply_all}
-        apply = calls.get(self.path.removeprefix(f"{brain.prefix}/memory/"))
-        if apply is None:
+        path, _, query = self.path.partition("?")
+        call = brain.routes(query).get(path.removeprefix(brain.prefix)) if path.startswith(brain.prefix) else None
+        if call is None:
             return self.answer(404, {"detail": "Not Found"})
         try:
-            return self.answer(200, apply(parse_json(body)))
+            return self.answer(200, call(body))
+        except WrongForm:
+            return self.answer(brain.speech.wrong_form, {"detail": "another form, please"})
         except BadJson as error:
             return self.answer(422, {"detail": [{"loc": ["body"], "msg": str(error), "type": "value_error"}]})
 
@@ -196,6 +231,12 @@ def endless(handler: _Handler, brain: ScriptedBrain, _body: bytes) -> None:
     handler.wfile.write(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n")
     while not brain.stopping.is_set():
         handler.wfile.write(b"10000\r\n" + b"a" * 0x10000 + b"\r\n")
+
+
+def broken_headers(handler: _Handler, _brain: ScriptedBrain, _body: bytes) -> None:
+    """A header line that is none."""
+    handler.wfile.write(b"HTTP/1.1 200 OK\r\nthis is no header\r\nContent-Length: 2\r\n\r\n{}")
+    handler.drop()
 
 
 def late(seconds: float) -> Fault:

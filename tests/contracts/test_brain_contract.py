@@ -5,28 +5,39 @@ import json
 import struct
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, Protocol
 
 import pytest
 import requests
 
 from app.adapters.http.brain import HttpBrain
-from app.domain.errors import BatchRefused, BrainUnavailable, MemoryRefused
+from app.domain.errors import BatchRefused, BrainCannotForget, BrainUnavailable, MemoryRefused
 from app.domain.memory import Place
 from app.domain.ports import Brain
+from app.domain.recall import BrainFigures, Question, Recollection
 from app.settings import read
 from tests.contracts.brain_rig import ServedBrain, a_memory, brain_database
 from tests.contracts.scripted_brain import ScriptedBrain, drop_at_once
+from tests.contracts.scripted_recall import Speech
 from tests.fakes import InMemoryBrain
 
 Items = dict[tuple[str, str, str, str], tuple[dict[str, Any], int]]
+HOME = Place("t1", "wm", "u-1")
+
+
+class WholeBrain(Brain, Protocol):
+    """What our client can beyond what services need of it."""
+
+    def link(self, place: Place, from_id: str, to_id: str) -> None: ...
+
+    def figures(self, place: Place) -> BrainFigures: ...
 
 
 @dataclass
 class Rig:
     """A brain, what it keeps by (tenant, namespace, universe, key) with the number of writes, and its switch."""
 
-    brain: Brain
+    brain: WholeBrain
     items: Callable[[], Items]
     switch: Callable[[bool], None]
 
@@ -76,17 +87,33 @@ class _InTenant:
         return self._brain.breaker_open
 
     def remember(self, memory: Any) -> Any:
-        tenant = memory.place.tenant.replace("t1", self._tenant)
-        return self._brain.remember(replace(memory, place=replace(memory.place, tenant=tenant)))
+        return self._brain.remember(self._mine(memory))
 
     def remember_all(self, memories: Any) -> Any:
-        tenant = memories[0].place.tenant.replace("t1", self._tenant)
-        return self._brain.remember_all([replace(m, place=replace(m.place, tenant=tenant)) for m in memories])
+        return self._brain.remember_all([self._mine(memory) for memory in memories])
+
+    def recall(self, question: Any, seconds: Any = None) -> Any:
+        return self._brain.recall(self._mine(question), seconds)
+
+    def forget(self, event_id: str, place: Place, request_id: str, traceparent: str | None = None) -> None:
+        self._brain.forget(event_id, self._here(place), request_id, traceparent)
+
+    def link(self, place: Place, from_id: str, to_id: str) -> None:
+        self._brain.link(self._here(place), from_id, to_id)
+
+    def figures(self, place: Place) -> BrainFigures:
+        return self._brain.figures(self._here(place))
+
+    def _mine(self, placed: Any) -> Any:
+        return replace(placed, place=self._here(placed.place))
+
+    def _here(self, place: Place) -> Place:
+        return replace(place, tenant=place.tenant.replace("t1", self._tenant))
 
 
-def scripted(dialect: str, prefix: str = "") -> Callable[[pytest.FixtureRequest], Iterator[Rig]]:
+def scripted(dialect: str, prefix: str = "", **speech: Any) -> Callable[[pytest.FixtureRequest], Iterator[Rig]]:
     def build(_request: pytest.FixtureRequest) -> Iterator[Rig]:
-        server = ScriptedBrain(prefix=prefix, dialect=dialect)
+        server = ScriptedBrain(prefix=prefix, dialect=dialect, speech=Speech(**speech))
 
         def switch(wanted: bool) -> None:
             server.always = None if wanted else drop_at_once
@@ -118,7 +145,13 @@ BRAINS = {
     "newest": scripted("newest"),
     "under_api": scripted("newest", "/api"),
     "without_later_fields": scripted("without the later fields"),
-    "success": scripted("success"),
+    "success": scripted("success", deletes_at="/delete"),
+    "newer": scripted("newest", find="content"),
+    "json_string": scripted("newest", form="text", list_name="memories", find="text"),
+    "in_the_address": scripted("newest", form="address", wrong_form=400, list_name="wm", find="what"),
+    "plain": scripted("newest", form="text", wrong_form=415, list_name="memory", find="plain content"),
+    "bare": scripted("newest", list_name="memory", find="the memory itself"),
+    "task": scripted("newest", "/api", find="task", deletes_at="/delete"),
     "fake": fake,
 }
 
@@ -243,3 +276,121 @@ def test_a_batch_to_a_brain_that_is_away_is_unavailable_and_counts_once(rig: Rig
         with pytest.raises(BrainUnavailable):
             rig.brain.remember_all([a_memory(), a_memory()])
     assert rig.brain.breaker_open
+
+
+def test_a_question_finds_the_memory_with_its_words_and_says_which_it_is(rig: Rig) -> None:
+    rig.brain.remember(a_memory("m-1", content="my kitten is called Miso"))
+    rig.brain.remember(a_memory("m-2", content="the weather in Lisbon"))
+    first = _recalled(rig, "kitten Miso")[0]
+    assert (first.event_id, first.content) == ("m-1", "my kitten is called Miso")
+    assert first.score is None or first.score > 0
+
+
+def test_what_is_recalled_holds_what_was_remembered(rig: Rig) -> None:
+    rig.brain.remember(a_memory("m-1", content="ünïcode \U0001f600 kitten", metadata={"mood": "good"}))
+    (found,) = _recalled(rig, "kitten")
+    assert found.content == "ünïcode \U0001f600 kitten"
+    assert found.payload.get("metadata", {"mood": "good"}) == {"mood": "good"}
+
+
+def test_a_question_is_answered_from_its_own_place(rig: Rig) -> None:
+    places = [HOME, Place("t1", "wm", "u-2"), Place("t1", "wm", ""), Place("t1", "notes", "u-1")]
+    places.append(Place("other-t1", "wm", "u-1"))
+    for number, place in enumerate(places):
+        rig.brain.remember(a_memory(f"m-{number}", place, content="the same kitten"))
+    for number, place in enumerate(places):
+        assert [found.event_id for found in _recalled(rig, "kitten", place)] == [f"m-{number}"]
+
+
+def test_where_nothing_is_kept_nothing_is_recalled(rig: Rig) -> None:
+    assert _recalled(rig, "kitten") == []
+
+
+def test_a_question_says_how_many_memories_it_wants(rig: Rig) -> None:
+    for number in range(5):
+        rig.brain.remember(a_memory(f"m-{number}", content=f"kitten number {number}"))
+    assert len(rig.brain.recall(Question("kitten", HOME, top_k=3))) == 3
+    assert len({found.event_id for found in _recalled(rig, "kitten")}) == 5
+
+
+@pytest.mark.parametrize(
+    "query",
+    ["", "'; DROP", "a\x00b", "\ud800", "%_\\", "x" * 8_000, "☃ {}[]&=#?+"],
+    ids=["empty", "quote", "nul", "half a pair", "wildcards", "long", "signs"],
+)
+def test_any_text_can_be_asked_for(rig: Rig, query: str) -> None:
+    assert _recalled(rig, query + " kitten") == []
+
+
+def test_a_memory_that_was_forgotten_is_not_recalled(rig: Rig) -> None:
+    rig.brain.remember_all([a_memory("m-1", content="a kitten"), a_memory("m-2", content="another kitten")])
+    rig.brain.forget("m-1", HOME, "r-1")
+    assert [found.event_id for found in _recalled(rig, "kitten")] == ["m-2"]
+    assert {address[3] for address in rig.items()} == {"m-2"}
+
+
+def test_forgetting_stays_inside_the_place(rig: Rig) -> None:
+    places = [HOME, Place("t1", "wm", "u-2"), Place("t1", "wm", ""), Place("t1", "notes", "u-1")]
+    places.append(Place("other-t1", "wm", "u-1"))
+    for place in places:
+        rig.brain.remember(a_memory("m-1", place))
+    rig.brain.forget("m-1", Place("t1", "wm", ""), "r-1")
+    rig.brain.forget("m-1", HOME, "r-2")
+    expected = {("t1", "wm", "u-2", "m-1"), ("t1", "notes", "u-1", "m-1"), ("other-t1", "wm", "u-1", "m-1")}
+    assert set(rig.items()) == expected
+
+
+def test_what_is_not_there_is_forgotten_already(rig: Rig) -> None:
+    rig.brain.forget("m-1", HOME, "r-1")
+    rig.brain.forget("m-1", HOME, "r-1")
+    assert rig.items() == {}
+
+
+def test_a_memory_can_be_remembered_again_after_it_was_forgotten(rig: Rig) -> None:
+    memory = a_memory("m-1", content="a kitten")
+    rig.brain.remember(memory)
+    rig.brain.forget("m-1", HOME, "r-1")
+    rig.brain.remember(memory)
+    assert [found.event_id for found in _recalled(rig, "kitten")] == ["m-1"]
+
+
+def test_a_brain_that_is_away_neither_recalls_nor_forgets_and_says_so(rig: Rig) -> None:
+    rig.brain.remember(a_memory("m-1", content="a kitten"))
+    rig.switch(False)
+    with pytest.raises(BrainUnavailable):
+        _recalled(rig, "kitten")
+    with pytest.raises(BrainUnavailable) as caught:
+        rig.brain.forget("m-1", HOME, "r-1")
+    assert not isinstance(caught.value, BrainCannotForget)
+    rig.switch(True)
+    assert [found.event_id for found in _recalled(rig, "kitten")] == ["m-1"]
+
+
+def test_questions_to_a_brain_that_is_away_open_the_breaker(rig: Rig) -> None:
+    rig.switch(False)
+    for _ in range(5):
+        assert not rig.brain.breaker_open
+        with pytest.raises(BrainUnavailable):
+            _recalled(rig, "kitten")
+    assert rig.brain.breaker_open
+    rig.switch(True)
+    with pytest.raises(BrainUnavailable):
+        rig.brain.forget("m-1", HOME, "r-1")
+    with pytest.raises(BrainUnavailable):
+        _recalled(rig, "kitten")
+
+
+def test_the_figures_count_one_drawer(rig: Rig) -> None:
+    rig.brain.remember_all([a_memory("m-1"), a_memory("m-2")])
+    rig.brain.remember(a_memory("m-3", Place("t1", "notes", "u-1")))
+    assert rig.brain.figures(HOME) == BrainFigures(wm_items=2, circuit_open=False, outbox_pending=0)
+
+
+def test_memories_of_one_place_can_be_linked(rig: Rig) -> None:
+    rig.brain.remember_all([a_memory("m-1"), a_memory("m-2")])
+    for _ in range(2):
+        rig.brain.link(HOME, "m-1", "m-2")
+
+
+def _recalled(rig: Rig, query: str, place: Place = HOME) -> list[Recollection]:
+    return rig.brain.recall(Question(query, place, top_k=50))

@@ -101,6 +101,7 @@ def test_an_answer_that_blames_our_credentials_lets_no_memory_die(
         b"{}",
         b'{"hello": 1}',
         b'{"ok": false}',
+        b'{"success": false}',
         b"\xff",
         b"[" * 99_999,
     ],

@@ -36,6 +36,11 @@ class Rig:
             attempt.blameless = True
             raise ZeroDivisionError
 
+    def give_up_early(self) -> None:
+        with self.breaker.attempt() as attempt:
+            attempt.inconclusive = True
+            raise ZeroDivisionError
+
     def succeed(self, seconds: float = 0.0) -> None:
         with self.breaker.attempt():
             self.clock.now += seconds
@@ -66,6 +71,29 @@ def test_a_blameless_failure_does_not_count() -> None:
     for _ in range(9):
         with pytest.raises(ZeroDivisionError):
             rig.be_refused()
+    assert not rig.breaker.is_open
+
+
+def test_a_call_that_ended_too_early_to_tell_neither_counts_nor_makes_good() -> None:
+    rig = Rig()
+    rig.fail(4)
+    for _ in range(9):
+        with pytest.raises(ZeroDivisionError):
+            rig.give_up_early()
+    assert not rig.breaker.is_open
+    rig.fail()
+    assert rig.breaker.is_open
+
+
+def test_a_probe_that_ended_too_early_to_tell_has_failed() -> None:
+    rig = Rig()
+    rig.fail(5)
+    rig.clock.now += 10
+    with pytest.raises(ZeroDivisionError):
+        rig.give_up_early()
+    assert rig.states == ["open", "half-open", "open"]
+    rig.clock.now += 10
+    rig.succeed()
     assert not rig.breaker.is_open
 
 

@@ -1,7 +1,9 @@
 """The brain's pure parts: coordinates, words, scores, and what answers mean."""
 
 import hashlib
+import json
 import struct
+from collections.abc import Callable
 from datetime import UTC, datetime, timedelta, timezone
 from email.utils import format_datetime
 
@@ -9,11 +11,20 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from app.adapters.http.brain_answers import wait_wished
+from app.adapters.http.bounded import Answer
+from app.adapters.http.brain_answers import (
+    check_done,
+    check_forgotten,
+    figures_of,
+    receipt_of,
+    receipts_of,
+    wait_wished,
+)
 from app.adapters.http.brain_requests import header_text
 from app.brain.coordinates import as_bytes, as_numbers, coordinate_bytes
 from app.brain.recall import Term, score_of
 from app.brain.words import lexemes_of, place_lexeme, skeleton_of, text_of, words_of
+from app.domain.errors import BrainUnavailable, MemoryRefused, Rejected
 
 NOON = datetime(2026, 1, 1, 12, tzinfo=UTC)
 
@@ -109,6 +120,44 @@ def test_a_wish_as_a_date_counts_from_now(ahead: int, seconds: float, zone: time
 def test_no_wish_can_fail(header: str) -> None:
     found = wait_wished(header, NOON)
     assert found is None or 0 <= found <= 300
+
+
+ANSWERS = [
+    lambda answer: receipt_of(answer, "r-1", NOON),
+    lambda answer: receipts_of(answer, ["r-1", "r-2"], NOON),
+    lambda answer: check_forgotten(answer, NOON),
+    lambda answer: check_done(answer, NOON),
+    lambda answer: figures_of(answer, NOON),
+]
+SAID = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=9),
+    lambda inner: (
+        st.lists(inner, max_size=4)
+        | st.dictionaries(st.sampled_from(["ok", "results", "coordinate", "wm_items", "detail", "deleted"]), inner)
+    ),
+    max_leaves=9,
+)
+
+
+@pytest.mark.parametrize("read", ANSWERS, ids=["receipt", "receipts", "forgotten", "done", "figures"])
+@given(
+    status=st.sampled_from([200, 204, 302, 400, 401, 404, 422, 429, 500, 503]),
+    body=st.binary(max_size=99) | SAID.map(lambda said: json.dumps(said).encode()),
+)
+def test_an_answer_is_understood_or_raised_as_one_of_ours(
+    read: Callable[[Answer], object], status: int, body: bytes
+) -> None:
+    try:
+        read(Answer(status, {}, body))
+    except (BrainUnavailable, Rejected):
+        return
+
+
+@pytest.mark.parametrize("depth", [90, 400, 900, 990, 5_000])
+def test_a_reason_nested_without_end_is_no_reason_to_fail(depth: int) -> None:
+    body = b'{"detail": ' + b"[" * depth + b"]" * depth + b"}"
+    with pytest.raises(MemoryRefused):
+        receipt_of(Answer(422, {}, body), "r-1", NOON)
 
 
 @given(st.text(max_size=60))

@@ -56,7 +56,8 @@ class BoundedHttp:
                 answer = self._exchange(method, url, headers, body, deadline_seconds)
             except (requests.RequestException, HTTPError, OSError) as error:
                 timed_out = cutoff.reached or isinstance(error, requests.Timeout)
-                raise NoAnswer("timeout" if timed_out else "unreachable") from error
+                # Its own text holds the whole address, and an address may hold what somebody asked.
+                raise NoAnswer("timeout" if timed_out else "unreachable") from None
             # A connection cut within the headers looks like an answer that ends there.
             if cutoff.reached:
                 raise NoAnswer("timeout")

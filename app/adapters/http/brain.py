@@ -1,52 +1,50 @@
-"""`Brain` over HTTP: offers memories to SomaBrain, whatever version answers, in bounded time.
+"""`Brain` over HTTP: remembers, recalls and forgets in SomaBrain, whatever version answers, in bounded time.
 
-Step 5 of the line. Nothing is retried here: the row in `memory_write_outbox` is what is retried.
+Step 5 of the line, and the recall of step 4. Nothing is retried here: the rows that wait are what is retried. Another
+request within a call is another dialect, never a second try, and shares the call's deadline.
 """
 
-import logging
 import math
-import time
-from collections.abc import Iterator, Mapping, Sequence
+import uuid
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from datetime import UTC, datetime
+from functools import partial
 
-from app.adapters.http.bounded import Answer, BoundedHttp, NoAnswer
-from app.adapters.http.brain_answers import NO_SUCH_ROUTE, receipt_of, receipts_of, says_well
-from app.adapters.http.brain_requests import batch_body_of, batch_headers_of, body_of, headers_of, request_id_of
+from app.adapters.http import brain_requests as requests_for
+from app.adapters.http.bounded import Answer, NoAnswer
+from app.adapters.http.brain_answers import (
+    NO_SUCH_ROUTE,
+    check_done,
+    check_forgotten,
+    figures_of,
+    receipt_of,
+    receipts_of,
+    says_well,
+)
+from app.adapters.http.brain_dialect import NOT_FOUND, Dialect, Way
+from app.adapters.http.brain_line import BrainLine
+from app.adapters.http.brain_recollections import recollections_of
 from app.adapters.http.breaker import Breaker, BreakerOpen
 from app.domain.errors import BatchRefused, BrainForbidden, BrainUnavailable, MemoryRefused
-from app.domain.memory import Memory, Remembered
+from app.domain.memory import Memory, Place, Remembered
+from app.domain.recall import BrainFigures, Question, Recollection
 from app.settings import Settings
-from app.telemetry.metrics import (
-    SOMABRAIN_BREAKER,
-    SOMABRAIN_HEALTH,
-    SOMABRAIN_MEMORY_WRITES,
-    SOMABRAIN_REQUEST_SECONDS,
-    SOMABRAIN_REQUESTS,
-)
+from app.telemetry.metrics import SOMABRAIN_BREAKER, SOMABRAIN_HEALTH, SOMABRAIN_MEMORY_WRITES
 
-_REMEMBER = "/memory/remember"
-_REMEMBER_BATCH = "/memory/remember/batch"
-_HEALTH = "/health"
 _HEALTH_SECONDS = 1.0
-_MAX_ANSWER_BYTES = 4 * 1024 * 1024
 _FAILURES_TO_OPEN = 5
 _OPEN_SECONDS = 10.0
 _BREAKER_LEVELS = {"closed": 0, "half-open": 1, "open": 2}
-
-_log = logging.getLogger(__name__)
 
 
 class HttpBrain:
     """SomaBrain behind one address; safe for many threads, one instance per process."""
 
-    def __init__(self, base_url: str, authorization: str, timeout_seconds: float, breaker: Breaker) -> None:
-        self._base_url = base_url
-        self._credentials = {"Authorization": authorization} if authorization else {}
-        self._timeout_seconds = timeout_seconds
-        self._breaker = breaker
-        self._http = BoundedHttp(_MAX_ANSWER_BYTES)
-        self._takes_batches = True
+    def __init__(self, line: BrainLine, dialect: Dialect) -> None:
+        self._line = line
+        self._dialect = dialect
 
     @classmethod
     def from_settings(cls, settings: Settings, most_seconds: float = math.inf) -> "HttpBrain":
@@ -54,43 +52,78 @@ class HttpBrain:
         settings.require("soma_base_url")
         prefix = settings.soma_api_prefix.strip("/")
         token = settings.soma_api_key.get_secret_value()
-        return cls(
+        line = BrainLine(
             base_url=f"{settings.soma_base_url}/{prefix}".rstrip("/"),
             authorization=settings.soma_auth_header.get_secret_value() or (f"Bearer {token}" if token else ""),
             timeout_seconds=min(settings.soma_timeout_seconds, most_seconds),
             breaker=Breaker(_FAILURES_TO_OPEN, _OPEN_SECONDS, settings.soma_slow_seconds, _show_breaker),
         )
+        return cls(line, Dialect(settings.soma_allow_legacy))
 
     @property
     def breaker_open(self) -> bool:
         """Whether a call made now would not be sent at all."""
-        return self._breaker.is_open
+        return self._line.breaker.is_open
 
     def close_breaker(self) -> None:
         """Let calls through again: `/health` was seen well."""
-        self._breaker.close()
+        self._line.breaker.close()
 
     def remember(self, memory: Memory) -> Remembered:
         """Offer one memory once. Raises `BrainUnavailable`, `BrainForbidden` or `MemoryRefused`."""
-        with _counting_writes(), _waiting_for_the_breaker():
-            receipt = self._offer(memory, body_of(memory))
+        with _counting_writes():
+            receipt = self._offer(memory)
         SOMABRAIN_MEMORY_WRITES.labels("ok" if receipt.kept else "taken").inc()
         return receipt
 
     def remember_all(self, memories: Sequence[Memory]) -> list[Remembered]:
         """Offer memories of one place in one call. Raises `BrainUnavailable`, `BrainForbidden` or `BatchRefused`."""
-        if not self._takes_batches:
+        if not self._dialect.takes_batches:
             raise BatchRefused("this SomaBrain takes no batches")
-        with _counting_writes(len(memories)), _waiting_for_the_breaker():
+        with _counting_writes(len(memories)):
             receipts = self._offer_all(memories)
         for receipt in receipts:
             SOMABRAIN_MEMORY_WRITES.labels("ok" if receipt.kept else "taken").inc()
         return receipts
 
+    def recall(self, question: Question, seconds: float | None = None) -> list[Recollection]:
+        """At most `top_k` different memories of the question's place, best first, within `seconds` in all. Raises
+        `BrainUnavailable`, also where the question is refused, or `BrainForbidden`.
+        """
+        errand = self._line.errand(seconds)
+        request_id = str(uuid.uuid4())
+        found: list[Recollection] | Way = self._dialect.way_to_recall
+        while isinstance(found, Way):
+            request = requests_for.recall(question, request_id, found)
+            found = errand.ask(request, partial(self._found, found, question))
+        return found
+
+    def forget(self, event_id: str, place: Place, request_id: str, traceparent: str | None = None) -> None:
+        """Delete one memory; one that is not there is deleted already. Raises `BrainUnavailable`, `BrainForbidden`,
+        `BrainCannotForget` where this version cannot delete, `MemoryRefused` where it never will.
+        """
+        errand = self._line.errand()
+        request = requests_for.forget(event_id, place, request_id, traceparent)
+        first, second = self._dialect.routes_to_forget
+        if not errand.ask(replace(request, path=first), self._forgotten_here):
+            errand.ask(replace(request, path=second), self._check_forgotten)
+            self._dialect.forgets_at(second)
+
+    def link(self, place: Place, from_id: str, to_id: str, *, kind: str = "related", weight: float = 1.0) -> None:
+        """Tie two memories of one place together; a repeat may change the weight. Raises as `remember` does."""
+        request = requests_for.link(place, (from_id, to_id), kind, weight)
+        self._line.errand().ask(request, lambda answer: check_done(answer, _now()))
+
+    def figures(self, place: Place) -> BrainFigures:
+        """What SomaBrain says of this drawer. Raises `BrainUnavailable` or `BrainForbidden`."""
+        return self._line.errand().ask(
+            requests_for.figures(place, str(uuid.uuid4())), lambda answer: figures_of(answer, _now())
+        )
+
     def healthy(self) -> bool:
         """What `/health` says of itself within a second; no answer means no."""
         try:
-            answer = self._call("GET", _HEALTH, {}, None, _HEALTH_SECONDS)
+            answer = self._line.send(requests_for.health(), _HEALTH_SECONDS)
         except NoAnswer:
             _show_health("down")
             return False
@@ -98,67 +131,56 @@ class HttpBrain:
         _show_health("normal" if well else "degraded")
         return well
 
-    def _offer(self, memory: Memory, body: bytes) -> Remembered:
-        request_id = request_id_of(memory)
-        headers = headers_of(memory, request_id)
-        with self._breaker.attempt() as attempt:
-            try:
-                answer = self._call("POST", _REMEMBER, headers, body, self._timeout_seconds)
-            except NoAnswer as error:
-                raise BrainUnavailable(f"SomaBrain gave no answer: {error.kind}") from error
-            attempt.blameless = 400 <= answer.status < 500
-            return receipt_of(answer, request_id, datetime.now(UTC))
+    def _offer(self, memory: Memory) -> Remembered:
+        errand = self._line.errand()
+        if not self._dialect.remembers_the_older_way:
+            receipt = errand.ask(requests_for.remember(memory), partial(self._receipt, memory))
+            if receipt is not None:
+                return receipt
+        return errand.ask(requests_for.remember_the_older_way(memory), partial(self._older_receipt, memory))
+
+    def _receipt(self, memory: Memory, answer: Answer) -> Remembered | None:
+        """None where the older way is to be tried."""
+        if self._dialect.has_only_the_older_way(answer):
+            return None
+        return receipt_of(answer, requests_for.request_id_of(memory), _now())
+
+    def _older_receipt(self, memory: Memory, answer: Answer) -> Remembered:
+        # Any other answer sends the next memory to the newest route first: the older one is lossy.
+        self._dialect.remembers_the_older_way = False
+        receipt = receipt_of(answer, requests_for.request_id_of(memory), _now())
+        self._dialect.remembers_the_older_way = True
+        return receipt
 
     def _offer_all(self, memories: Sequence[Memory]) -> list[Remembered]:
         try:
-            body = batch_body_of(memories)
+            request = requests_for.remember_all(memories)
         except MemoryRefused as error:
             raise BatchRefused(str(error)) from error
-        with self._breaker.attempt() as attempt:
-            try:
-                answer = self._call("POST", _REMEMBER_BATCH, batch_headers_of(memories), body, self._timeout_seconds)
-            except NoAnswer as error:
-                raise BrainUnavailable(f"SomaBrain gave no answer: {error.kind}") from error
-            attempt.blameless = 400 <= answer.status < 500 or answer.status in NO_SUCH_ROUTE
-            self._takes_batches = answer.status not in NO_SUCH_ROUTE
-            return receipts_of(answer, [request_id_of(memory) for memory in memories], datetime.now(UTC))
+        return self._line.errand().ask(request, partial(self._receipts, memories))
 
-    def _call(self, method: str, path: str, headers: Mapping[str, str], body: bytes | None, seconds: float) -> Answer:
-        started = time.monotonic()
-        status = "none"
-        try:
-            answer = self._http.send(method, self._base_url + path, {**self._credentials, **headers}, body, seconds)
-            status = str(answer.status)
-            return answer
-        except NoAnswer as error:
-            status = error.kind
-            raise
-        finally:
-            _record(method, path, status, time.monotonic() - started, headers)
+    def _receipts(self, memories: Sequence[Memory], answer: Answer) -> list[Remembered]:
+        self._dialect.takes_batches = answer.status not in NO_SUCH_ROUTE
+        return receipts_of(answer, [requests_for.request_id_of(memory) for memory in memories], _now())
 
+    def _found(self, way: Way, question: Question, answer: Answer) -> list[Recollection] | Way:
+        other = self._dialect.next_way_to_recall(way, answer)
+        if other is not None:
+            return other
+        self._dialect.does_not_recall(way, answer)
+        found = recollections_of(answer, question, way.older, _now())
+        self._dialect.recalls(way)
+        return found
 
-def _record(method: str, path: str, status: str, seconds: float, headers: Mapping[str, str]) -> None:
-    SOMABRAIN_REQUESTS.labels(method, path, status).inc()
-    SOMABRAIN_REQUEST_SECONDS.labels(method, path, status).observe(seconds)
-    level = logging.DEBUG if status.startswith("2") else logging.WARNING
-    facts = {
-        "method": method,
-        "path": path,
-        "status": status,
-        "duration_ms": round(seconds * 1000, 1),
-        "tenant": headers.get("X-Tenant-ID"),
-        "request_id": headers.get("X-Request-ID"),
-    }
-    _log.log(level, "somabrain call", extra=facts)
+    def _forgotten_here(self, answer: Answer) -> bool:
+        """False where this version may delete at the other route."""
+        if answer.status == NOT_FOUND:
+            return False
+        self._check_forgotten(answer)
+        return True
 
-
-@contextmanager
-def _waiting_for_the_breaker() -> Iterator[None]:
-    try:
-        yield
-    except BreakerOpen as error:
-        # No wish to wait: that is the peer's to make, and a healthy probe may end this pause at any moment.
-        raise BrainUnavailable("SomaBrain failed too often a moment ago") from error
+    def _check_forgotten(self, answer: Answer) -> None:
+        check_forgotten(answer, _now())
 
 
 @contextmanager
@@ -176,6 +198,10 @@ def _result_of(error: BrainUnavailable | MemoryRefused) -> str:
     if isinstance(error.__cause__, BreakerOpen):
         return "breaker_open"
     return "forbidden" if isinstance(error, BrainForbidden) else "unavailable"
+
+
+def _now() -> datetime:
+    return datetime.now(UTC)
 
 
 def _show_breaker(state: str) -> None:

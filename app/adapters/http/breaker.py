@@ -21,11 +21,14 @@ class BreakerOpen(Retryable):
 
 @dataclass(slots=True)
 class Attempt:
-    """One admitted call; its maker sets `blameless` when the peer answered that the call itself was wrong."""
+    """One admitted call; its maker sets `blameless` when the peer answered that the call itself was wrong, and
+    `inconclusive` when the call ended too early to tell how the peer is.
+    """
 
     probe: bool
     round: int
     blameless: bool = False
+    inconclusive: bool = False
 
 
 class Breaker:
@@ -40,8 +43,8 @@ class Breaker:
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._states = pybreaker.CircuitBreaker(fail_max=failures, throw_new_error_on_trip=False)
+        self.slow_seconds = slow_seconds
         self._reset_seconds = reset_seconds
-        self._slow_seconds = slow_seconds
         self._on_change = on_change
         self._clock = clock
         self._lock = threading.Lock()
@@ -70,8 +73,10 @@ class Breaker:
             yield attempt
             well = True
         finally:
-            slow = self._clock() - started > self._slow_seconds
-            self._settle(attempt, (well or attempt.blameless) and not slow)
+            slow = self._clock() - started > self.slow_seconds
+            # A probe has to end in a verdict, or nobody would ever be let through again.
+            if attempt.probe or not attempt.inconclusive:
+                self._settle(attempt, (well or attempt.blameless) and not slow)
 
     def _admit(self) -> Attempt:
         with self._lock:
