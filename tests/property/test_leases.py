@@ -9,7 +9,9 @@ from hypothesis import HealthCheck, Phase, settings
 from hypothesis.stateful import run_state_machine_as_test
 from sqlalchemy import Engine
 
+from app.adapters.sql import acceptance
 from tests.architecture.source import Module
+from tests.conftest import PATIENT
 from tests.property.call_machine import CallMachine
 from tests.property.delivery_machine import DeliveryMachine
 from tests.property.lease_machine import LeaseMachine
@@ -33,6 +35,14 @@ def test_the_fakes_lease_as_the_model_says(machine: type[LeaseMachine]) -> None:
     run_state_machine_as_test(OnFakes, settings=_ON_FAKES)  # type: ignore[no-untyped-call]
 
 
+@pytest.fixture
+def unhurried(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nobody waits for these answers: a machine that stands still for two seconds refuses no message here."""
+    for budget in ("_BUDGET", "_FIRST_TRY"):
+        monkeypatch.setattr(acceptance, budget, PATIENT)
+
+
+@pytest.mark.usefixtures("unhurried")
 @pytest.mark.parametrize("machine", MACHINES)
 def test_postgres_leases_as_the_model_says(machine: type[LeaseMachine], engine: Engine) -> None:
     class OnPostgres(machine):  # type: ignore[misc, valid-type]
