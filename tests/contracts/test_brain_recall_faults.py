@@ -324,17 +324,26 @@ def test_logs_hold_no_text_no_key_and_no_credentials(
         assert secret not in lines
 
 
-@pytest.mark.parametrize("fault", [drop_at_once, hang, broken_headers, status(500), status(200, b"<html>")])
+def _is_gone(_handler: object, _brain: ScriptedBrain, _body: bytes) -> None:
+    """Nobody listens at the address any more."""
+
+
+@pytest.mark.parametrize("fault", [_is_gone, drop_at_once, hang, broken_headers, status(500), status(200, b"<html>")])
 def test_what_is_raised_does_not_repeat_the_question(server: ScriptedBrain, fault: Fault) -> None:
     server.speech = Speech(form="address")
-    client = a_client(server, SOMA_TIMEOUT_SECONDS="0.5", SOMA_API_KEY="very-secret")
+    variables = {"SOMA_TIMEOUT_SECONDS": "0.5", "SOMA_API_KEY": "very-secret"}
+    client = a_client(server, **variables)
     client.recall(ASKED)
     server.next_answers.append(fault)
-    with pytest.raises(BrainUnavailable) as caught:
-        client.recall(Question("whisper", HOME))
-    told = "".join(traceback.format_exception(caught.value)).replace(__file__, "")
-    assert "very-secret" not in told
-    assert "?payload" not in told
+    if fault is _is_gone:
+        server.close()
+    question = Question("whisper", HOME)
+    # Another thread has no connection yet.
+    with ThreadPoolExecutor(1) as pool, pytest.raises(BrainUnavailable) as caught:
+        pool.submit(client.recall, question).result()
+    told = "".join(traceback.format_exception(caught.value))
+    assert "no answer" in told or "SomaBrain" in told
+    assert not [secret for secret in (question.query, variables["SOMA_API_KEY"], "payload=") if secret in told]
 
 
 def _sample(name: str, **labels: str) -> float:
