@@ -21,16 +21,26 @@ class BadJson(Exception):
 
 def parse_json(raw: bytes) -> Any:
     """The value in UTF-8 `raw`; `BadJson` for NaN, 1e999, repeated keys, NUL, lone surrogates, BOM, deep nesting."""
+    value = read_json(raw)
+    check_storable(value)
+    return value
+
+
+def read_json(raw: bytes) -> Any:
+    """The value in UTF-8 `raw` whether or not it could be kept: for a caller that checks its parts one by one."""
     try:
-        value = json.loads(raw.decode("utf-8"), parse_constant=_no_constant, object_pairs_hook=_unique)
+        return json.loads(raw.decode("utf-8"), parse_constant=_no_constant, object_pairs_hook=_unique)
     except UnicodeDecodeError:
         raise BadJson("bad_json", "the text is not UTF-8") from None
     except RecursionError:
         raise BadJson("bad_json", f"the JSON is nested deeper than {MAX_DEPTH} levels") from None
     except ValueError as error:
         raise BadJson("bad_json", f"the text is not JSON: {error}") from None
+
+
+def check_storable(value: object) -> None:
+    """`BadJson` for a value that is nested too deep or holds what Postgres cannot keep."""
     _check(value, MAX_DEPTH)
-    return value
 
 
 def storable(text: str) -> bool:
