@@ -95,10 +95,19 @@ def _element_pieces(file: BinaryIO, shape: Shape) -> Iterator[Piece]:
 def _element_lines(file: BinaryIO, shape: Shape) -> Iterator[bytes | str]:
     try:
         for element in _elements(file, shape):
-            line = json.dumps(element, ensure_ascii=False).encode("utf-8", "surrogatepass") + b"\n"
-            yield line if len(line) <= LONGEST else _TOO_LONG
+            yield _as_line(element)
     except (ijson.JSONError, UnicodeDecodeError):
         yield "the document is cut or broken from here on"
+
+
+def _as_line(element: object) -> bytes | str:
+    try:
+        line = json.dumps(element, ensure_ascii=False).encode("utf-8", "surrogatepass") + b"\n"
+    except RecursionError:
+        return "the JSON is nested too deep"
+    except ValueError:
+        return "a number is too large"
+    return line if len(line) <= LONGEST else _TOO_LONG
 
 
 def _elements(file: BinaryIO, shape: Shape) -> Iterator[object]:

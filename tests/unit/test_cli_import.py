@@ -158,6 +158,21 @@ def test_a_large_document_that_was_cut_is_imported_up_to_the_cut(
     assert "the document is cut or broken from here on" in printed.out
 
 
+def test_an_element_that_cannot_be_sent_is_told_and_the_others_go_on(
+    reading: ScriptedApi, typist: Typist, tmp_path: Path
+) -> None:
+    deep = json.dumps(CHATS[0])[:-1] + ', "deep": ' + "[" * 2000 + "]" * 2000 + "}"
+    raw = f"[{deep}, {json.dumps({'x': 'y' * 2**20})}, {json.dumps(CHATS)[1:]}"
+    file = a_file(tmp_path, raw.encode())
+
+    printed = typist.types("memory", "import", str(file), "--format", "openwebui", "--table")
+
+    assert printed.status == 1
+    assert "200 accepted" in printed.out
+    assert "1         the JSON is nested too deep" in printed.out
+    assert "2         the line is longer than 1 MiB" in printed.out
+
+
 def test_a_large_document_of_no_known_shape_is_refused(typist: Typist, tmp_path: Path) -> None:
     raw = json.dumps([{"hello": "x" * 1000}] * 2000).encode()
 

@@ -236,6 +236,7 @@ BAD_LINES = {
     "far too deep": (b"[" * 100_000, "nested deeper"),
     "a number": (b"7", "shape soma"),
     "another object": (b"{}", "shape soma"),
+    "a memory too deep for an id": (b'{"content": "x", "a": ' + b"[" * 500 + b"]" * 500 + b"}", "nested deeper"),
     "no payload": (b'{"event_id": "e"}', "payload"),
     "no id": (b'{"payload": {"content": "x"}}', "event_id is missing"),
 }
@@ -274,6 +275,12 @@ def test_a_document_in_utf_16_is_one_sentence() -> None:
     (found,) = read(Shape.MEM0, json.dumps([{"memory": "x"}]).encode("utf-16"))
 
     assert "save the file as UTF-8" in found.error
+
+
+def test_a_list_with_an_element_a_line_is_a_document() -> None:
+    raw = b'[\n{"memory": "a"}\n,\n{"memory": "b"}\n]\n'
+
+    assert [(one.line, one.error) for one in read(Shape.MEM0, raw)] == [(1, ""), (2, "")]
 
 
 def test_a_mark_of_the_byte_order_before_utf_8_does_no_harm() -> None:

@@ -41,7 +41,8 @@ def values(raw: bytes | Iterable[bytes], first_line: int) -> Iterator[Value]:
 def is_lines(raw: bytes) -> bool:
     """Whether these are lines with a value each: one of the first is a JSON object, and it is not the only one."""
     lines = [line for line in islice(BytesIO(raw.removeprefix(_BOM)), _LOOKED_AT) if line.strip()]
-    return len(lines) > 1 and any(_is_object(line) for line in lines)
+    opens_a_list = bool(lines) and lines[0].strip() == b"["
+    return len(lines) > 1 and not opens_a_list and any(_is_object(line) for line in lines)
 
 
 def _is_object(line: bytes) -> bool:

@@ -6,6 +6,7 @@ A bare memory, as `POST /v1/memory/batch` takes it, is read as well.
 from collections.abc import Iterator
 from typing import Any
 
+from app.domain.json_text import check_storable
 from app.domain.shapes.found import Imported, NotOfThisShape, name_of, stable_id
 
 NAME = "soma"
@@ -43,8 +44,9 @@ def read(element: object, line: int, scope: str) -> Iterator[Imported]:
     elif "payload" in element:
         yield _row(element, line)
     elif "content" in element:
-        made = element if element.get("id") else {**element, "id": stable_id(scope, NAME, element)}
-        yield Imported(line, made, id=name_of(made["id"]))
+        check_storable(element)
+        own = name_of(element.get("id"))
+        yield Imported(line, {**element, "id": own or stable_id(scope, NAME, element)}, id=own)
     else:
         raise NotOfThisShape("a line of our export has event_id and payload, a memory has content")
 
