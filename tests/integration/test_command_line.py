@@ -2,6 +2,7 @@
 
 import json
 import re
+import threading
 from typing import Any
 
 import pytest
@@ -11,8 +12,9 @@ from app.adapters.sql.outboxes import SqlMemoryOutbox
 from app.adapters.sql.presence import Presence
 from app.cli.__main__ import main
 from tests.builders import a_wal_body, an_id
+from tests.conftest import eventually
 from tests.contracts.desk_rig import SqlLettersRig, postgres_work
-from tests.integration.gateway_process import Gateway, free_port
+from tests.integration.gateway_process import Answerer, Gateway, free_port
 
 
 class Operator:
@@ -100,6 +102,29 @@ def test_more_than_one_batch_is_replayed_to_its_end(operator: Operator, letters:
     assert re.fullmatch(
         r"1201 replayed\.\n500 of 1201 replayed, \d+ a second\n1000 of 1201 replayed, \d+ a second\n", said
     )
+
+
+def test_a_person_speaks_and_reads_the_answer_to_its_end(
+    operator: Operator, gateway: Gateway, answerer: Answerer
+) -> None:
+    session_id = an_id("s-")
+
+    def answer() -> None:
+        events = eventually(lambda: gateway.get(f"/v1/sessions/{session_id}/events").json().get("events"))
+        answerer.answer(events[0]["payload"]["event_id"], "Your name ", "is Ada.")
+
+    answering = threading.Thread(target=answer)
+    answering.start()
+    status, printed = operator.types("send", "what is my name?", "--session", session_id)
+    answering.join()
+
+    assert (status, printed) == (0, "Your name is Ada.\n")
+
+
+def test_memories_of_a_tenant_are_listed(operator: Operator) -> None:
+    assert operator.types("memory", "list", "--tenant", an_id("t-")) == (0, "There are none.\n")
+    assert operator.pipes("memory", "list", "--tenant", an_id("t-")) == (0, [])
+    assert operator.types("memory", "get", an_id("m-"))[0] == 1
 
 
 def test_nothing_is_thrown_away_by_an_unfinished_command(operator: Operator, letters: SqlLettersRig) -> None:
