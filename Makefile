@@ -93,6 +93,8 @@ lock: install-test ## write the lock files anew from setup.cfg
 	@$(LOCK) -c requirements.lock -o requirements-runtime.lock
 	@echo "uv==$$($(BIN)/uv --version | cut -d ' ' -f 2)" | $(BIN)/uv pip compile --quiet --universal --generate-hashes \
 		--no-header --no-annotate - -o requirements-uv.lock
+	@echo "setuptools>=84,<85" | $(BIN)/uv pip compile --quiet --universal --generate-hashes \
+		--no-header --no-annotate - -o requirements-build.lock
 
 clean: ## remove what was built and cached; the data in var/ stays
 	@rm -rf .venv .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis .coverage *.egg-info

@@ -1,7 +1,7 @@
 """From a bare clone to an installed one: `python3 devstack/bootstrap.py run` (or `test`), before anything is installed.
 
-Makes `.venv`, installs a lock file into it, and for the tests finds or fetches a browser. Uses the standard library
-alone. A stamp per lock makes every later call a matter of milliseconds.
+Makes `.venv`, installs a lock file and this folder into it, and for the tests finds or fetches a browser. Uses the
+standard library alone. A stamp for each makes every later call a matter of milliseconds.
 """
 
 import hashlib
@@ -19,6 +19,8 @@ ROOT = Path(__file__).resolve().parent.parent
 VENV = ROOT / ".venv"
 PYTHON = VENV / "bin" / "python"
 UV = VENV / "bin" / "uv"
+BACKEND = ROOT / "requirements-build.lock"
+PROJECT = (BACKEND, ROOT / "setup.cfg", ROOT / "pyproject.toml")
 LOCKS = {"run": "requirements.lock", "test": "requirements-test.lock"}
 BROWSERS = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
 LEAST_FREE_BYTES = 2 * 1024**3
@@ -42,15 +44,16 @@ def main(arguments: Sequence[str]) -> int:
 def install(purpose: str) -> None:
     """Everything that this purpose needs; what is there already is left alone."""
     lock = ROOT / LOCKS[purpose]
-    stamp = VENV / f".installed-{purpose}"
-    seal = _seal(lock)
-    if not (_is_sealed(stamp, seal) and PYTHON.exists()):
-        check_space(shutil.disk_usage(ROOT).free)
-        stamp.unlink(missing_ok=True)
-        _make_venv()
-        with step(f"packages of {lock.name}"):
-            _install_lock(lock)
-        stamp.write_text(seal)
+    with _once(f".installed-{purpose}", lock) as is_due:
+        if is_due:
+            check_space(shutil.disk_usage(ROOT).free)
+            _make_venv()
+            with step(f"packages of {lock.name}"):
+                _install_lock(lock)
+    with _once(".installed-project", *PROJECT) as is_due:
+        if is_due:
+            with step("the command soma"):
+                install_project(PYTHON)
     if purpose == "test":
         find_browser()
 
@@ -61,9 +64,21 @@ def check_space(free: int) -> None:
         raise Stopped(f"{free // 1024**2} MB are free below {ROOT} and {LEAST_FREE_BYTES // 1024**2} MB are needed")
 
 
-def _seal(lock: Path) -> str:
-    """Changes with the lock and with the Python that it was installed for."""
-    return hashlib.sha256(lock.read_bytes() + sys.version.encode()).hexdigest()
+@contextmanager
+def _once(name: str, *causes: Path) -> Iterator[bool]:
+    """Whether the block has something to do: a cause or the Python changed. It is done when it ends without trouble."""
+    stamp, seal = VENV / name, _seal(*causes)
+    is_due = not (_is_sealed(stamp, seal) and PYTHON.exists())
+    if is_due:
+        stamp.unlink(missing_ok=True)
+    yield is_due
+    if is_due:
+        stamp.write_text(seal)
+
+
+def _seal(*causes: Path) -> str:
+    """Changes with these files and with the Python that they were installed for."""
+    return hashlib.sha256(b"".join(cause.read_bytes() for cause in causes) + sys.version.encode()).hexdigest()
 
 
 def _is_sealed(stamp: Path, seal: str) -> bool:
@@ -101,6 +116,17 @@ def _python_of_venv() -> str:
     except OSError:
         return ""
     return told.stdout.rstrip("\n")
+
+
+def install_project(python: Path) -> None:
+    """This folder itself, as an editable package, which makes `bin/soma`; the backend that builds it is pinned, too.
+
+    The plain kind of editable package: the other puts an import hook into the start of every process of the stack.
+    """
+    pip = [str(python), "-m", "pip", "install", "--quiet", "--disable-pip-version-check", "--no-deps"]
+    run([*pip, "--require-hashes", "-r", str(BACKEND)], "installing the build backend")
+    plain = ["--no-build-isolation", "--config-settings", "editable_mode=compat"]
+    run([*pip, *plain, "--editable", str(ROOT)], "installing the command soma")
 
 
 def _install_lock(lock: Path) -> None:

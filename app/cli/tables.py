@@ -84,5 +84,10 @@ def shortened(text: str) -> str:
     return text if len(text) <= _REASON_WIDTH else f"{text[: _REASON_WIDTH - 1]}…"
 
 
+def harmless(text: str) -> str:
+    """Text of several lines with a space for whatever a terminal would take for a command."""
+    return "".join(sign if sign.isprintable() or sign in "\n\t" else " " for sign in text)
+
+
 def _plain(cell: object) -> str:
     return "".join(sign if sign.isprintable() else " " for sign in str(cell))

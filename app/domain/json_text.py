@@ -22,17 +22,12 @@ class BadJson(Exception):
 def parse_json(raw: bytes) -> Any:
     """The value in UTF-8 `raw`; `BadJson` for NaN, 1e999, repeated keys, NUL, lone surrogates, BOM, deep nesting."""
     value = read_json(raw)
-    check_json(value)
+    check_storable(value)
     return value
 
 
-def check_json(value: object) -> None:
-    """`BadJson` where a value that was read cannot be kept: NUL, lone surrogates, 1e999, deep nesting."""
-    _check(value, MAX_DEPTH)
-
-
 def read_json(raw: bytes) -> Any:
-    """The value in UTF-8 `raw`, of which not all may be fit to be kept: for lists whose items are judged apart."""
+    """The value in UTF-8 `raw` whether or not it could be kept: for a caller that checks its parts one by one."""
     try:
         return json.loads(raw.decode("utf-8"), parse_constant=_no_constant, object_pairs_hook=_unique)
     except UnicodeDecodeError:
@@ -41,6 +36,11 @@ def read_json(raw: bytes) -> Any:
         raise BadJson("bad_json", f"the JSON is nested deeper than {MAX_DEPTH} levels") from None
     except ValueError as error:
         raise BadJson("bad_json", f"the text is not JSON: {error}") from None
+
+
+def check_storable(value: object) -> None:
+    """`BadJson` for a value that is nested too deep or holds what Postgres cannot keep."""
+    _check(value, MAX_DEPTH)
 
 
 def storable(text: str) -> bool:

@@ -6,7 +6,7 @@ from flask import Response, g, jsonify
 from pydantic import AwareDatetime, BaseModel, ConfigDict, Field
 
 from app.domain.finding import Source
-from app.domain.json_text import BadJson, check_json
+from app.domain.json_text import BadJson, check_storable
 from app.domain.memory import Memory, Place, Remembered
 from app.domain.recall import Question
 from app.gateway.api import Answer, Area, Query
@@ -83,7 +83,7 @@ def _judge(item: Any) -> Memory | BatchItem:
     settings = serving.settings
     defaults = Place(settings.soma_tenant_id, settings.soma_memory_namespace, settings.soma_namespace)
     try:
-        check_json(item)
+        check_storable(item)
         if not isinstance(item, dict):
             raise WrongMemory(None, "a memory must be a JSON object")
         return memory_in(item, defaults, serving.clock.now(), g.traceparent)

@@ -2,6 +2,8 @@
 
 import json
 import re
+import threading
+from typing import Any
 
 import pytest
 from sqlalchemy import Engine, text
@@ -10,8 +12,9 @@ from app.adapters.sql.outboxes import SqlMemoryOutbox
 from app.adapters.sql.presence import Presence
 from app.cli.__main__ import main
 from tests.builders import a_wal_body, an_id
+from tests.conftest import eventually
 from tests.contracts.desk_rig import SqlLettersRig, postgres_work
-from tests.integration.gateway_process import Gateway, free_port
+from tests.integration.gateway_process import Answerer, Gateway, free_port
 
 
 class Operator:
@@ -21,9 +24,15 @@ class Operator:
         self._base, self._capsys = gateway.base, capsys
 
     def types(self, *words: str) -> tuple[int, str]:
-        status = main(["--gateway", self._base, *words])
+        """What a person sees in a terminal."""
+        status = main(["--gateway", self._base, *words, "--table"])
         printed = self._capsys.readouterr()
         return status, printed.out + printed.err
+
+    def pipes(self, *words: str) -> tuple[int, list[Any]]:
+        """What another program reads."""
+        status = main(["--gateway", self._base, *words])
+        return status, [json.loads(line) for line in self._capsys.readouterr().out.splitlines()]
 
 
 @pytest.fixture
@@ -49,6 +58,8 @@ def test_an_operator_sees_retries_and_discards_work(operator: Operator, gateway:
 
     status, shown = operator.types("work", "--state", "dead")
     assert (status, event_id in shown, "SomaBrain refused it" in shown) == (0, True, True)
+    status, rows = operator.pipes("work", "list", "--state", "dead")
+    assert (status, [row["id"] for row in rows]) == (0, [event_id])
     assert operator.types("work", "retry", "memory", event_id) == (0, f"memory {event_id} is owed.\n")
     assert operator.types("work", "discard", "memory", event_id)[0] == 1
     status, shown = operator.types("work", "retry", "memory", "nothing")
@@ -62,6 +73,8 @@ def test_an_operator_corrects_and_replays_a_group(operator: Operator, letters: S
     status, shown = operator.types("dlq")
     assert (status, f"{letters.topic}: 2 open" in shown) == (0, True)
     assert "timestamp must be epoch seconds" in operator.types("dlq", "show", letters.topic)[1]
+    assert [row["state"] for row in operator.pipes("dlq", "show", letters.topic)[1]] == ["open", "open"]
+    assert 2 in [row["count"] for row in operator.pipes("dlq")[1] if row["topic"] == letters.topic]
     status, shown = operator.types("dlq", "replay", letters.topic)
     assert (status, "nothing was replayed" in shown.lower()) == (1, True)
     status, shown = operator.types("dlq", "replay", letters.topic, "--dry-run")
@@ -91,13 +104,36 @@ def test_more_than_one_batch_is_replayed_to_its_end(operator: Operator, letters:
     )
 
 
+def test_a_person_speaks_and_reads_the_answer_to_its_end(
+    operator: Operator, gateway: Gateway, answerer: Answerer
+) -> None:
+    session_id = an_id("s-")
+
+    def answer() -> None:
+        events = eventually(lambda: gateway.get(f"/v1/sessions/{session_id}/events").json().get("events"))
+        answerer.answer(events[0]["payload"]["event_id"], "Your name ", "is Ada.")
+
+    answering = threading.Thread(target=answer)
+    answering.start()
+    status, printed = operator.types("send", "what is my name?", "--session", session_id)
+    answering.join()
+
+    assert (status, printed) == (0, "Your name is Ada.\n")
+
+
+def test_memories_of_a_tenant_are_listed(operator: Operator) -> None:
+    assert operator.types("memory", "list", "--tenant", an_id("t-")) == (0, "There are none.\n")
+    assert operator.pipes("memory", "list", "--tenant", an_id("t-")) == (0, [])
+    assert operator.types("memory", "get", an_id("m-"))[0] == 1
+
+
 def test_nothing_is_thrown_away_by_an_unfinished_command(operator: Operator, letters: SqlLettersRig) -> None:
     letters.bury(b"{")
 
-    with pytest.raises(SystemExit) as ended:
-        operator.types("dlq", "discard", letters.topic)
+    assert operator.types("dlq", "discard", letters.topic)[0] == 2
+    assert operator.types("dlq", "discard", letters.topic, "--all", "--fingerprint", "x")[0] == 2
 
-    assert ended.value.code == 2
+    assert operator.types("dlq", "replay", letters.topic, "--dry-run")[1].startswith("0 would be replayed, 1 would")
 
 
 def test_a_gateway_that_is_away_is_one_sentence_and_status_1(capsys: pytest.CaptureFixture[str]) -> None:

@@ -1,5 +1,6 @@
 """A command of many rounds says how far it is, and how far it came when somebody stops it."""
 
+import json
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -40,6 +41,10 @@ def typed(*words: str) -> int:
     return command_line.main(["--gateway", "http://127.0.0.1:1", *words])
 
 
+def typed_at_a_terminal(*words: str) -> int:
+    return typed(*words, "--table")
+
+
 DEEDS = [(("replay", "t.dlq"), "replayed"), (("discard", "t.dlq", "--all"), "discarded")]
 
 
@@ -49,7 +54,7 @@ def test_each_round_but_the_last_says_how_many_are_done(
 ) -> None:
     answers += [a_round(500, 700), a_round(500, 200), a_round(200, 0)]
 
-    assert typed("dlq", *words) == 0
+    assert typed_at_a_terminal("dlq", *words) == 0
 
     printed = capsys.readouterr()
     assert printed.out == f"1200 {deed}.\n"
@@ -68,6 +73,19 @@ def test_stopping_in_the_middle_is_status_130_and_says_what_was_done(
     printed = capsys.readouterr()
     assert printed.out == ""
     assert f"soma: stopped; 500 {deed}" in printed.err
+
+
+def test_another_program_gets_the_counts_as_one_json_line(
+    answers: list[Answer], capsys: pytest.CaptureFixture[str]
+) -> None:
+    answers += [a_round(500, 0), a_round(7, 0)]
+
+    assert typed("dlq", "replay", "t.dlq") == 0
+    assert typed("dlq", "discard", "t.dlq", "--all") == 0
+
+    replayed, discarded = map(json.loads, capsys.readouterr().out.splitlines())
+    assert replayed == {"dry_run": False, "count": 500, "failed": [], "skipped": []}
+    assert discarded == {"discarded": 7}
 
 
 def test_trouble_in_the_middle_says_what_was_done(answers: list[Answer], capsys: pytest.CaptureFixture[str]) -> None:
