@@ -68,6 +68,7 @@ class Settings(BaseModel):
     gateway_disable_sse: bool = _setting(False, "switch server-sent events off")
     gateway_cors_origins: str = _setting("", "other origins that may call, comma separated; empty = same origin")
     memory_batch_max_items: int = _setting(500, "memories in one batch; more answer 413", ge=1, le=10_000)
+    memory_import_max_bytes: int = _setting(2**30, "largest file of POST /v1/memory/import", ge=1024)
     gateway_hsts: bool = _setting(False, "send Strict-Transport-Security")
     gateway_max_body_bytes: int = _setting(1_048_576, "largest request body", ge=1024)
     gateway_workers: int = _setting(2, "gateway processes", ge=1, le=64)

@@ -52,6 +52,8 @@ class Operation:
     headers: Mapping[str, str] | None = None
     fill: Callable[[dict[str, Any]], None] | None = None
     items_apart: bool = False
+    accepts: tuple[str, ...] = ()
+    """Media types of a body that the view itself reads, piece by piece."""
 
 
 class Area:

@@ -123,6 +123,8 @@ def _described(operation: Operation, references: Any) -> dict[str, Any]:
         "parameters": [*_path_parameters(operation), *_query_parameters(operation), *_header_parameters(operation)],
         "responses": _responses(operation, references),
     }
+    if operation.accepts:
+        described["requestBody"] = {"required": True, "content": {kind: {} for kind in operation.accepts}}
     if operation.body is not None:
         schema = references[(operation.body, "validation")]
         required = not operation.body_optional

@@ -47,7 +47,7 @@ class MemoryForm(BaseModel):
 
     @model_validator(mode="after")
     def _fits_into_a_record(self) -> "MemoryForm":
-        if len(self.model_dump_json().encode()) > MAX_MEMORY_BYTES:
+        if len(json.dumps(self.model_dump(), ensure_ascii=False).encode()) > MAX_MEMORY_BYTES:
             raise ValueError(f"a memory must be at most {MAX_MEMORY_BYTES} bytes of JSON")
         return self
 
@@ -61,29 +61,36 @@ class WrongMemory(Rejected):
 
 
 def memory_in(item: Mapping[str, Any], defaults: Place, now: datetime, traceparent: str | None = None) -> Memory:
-    """The memory that a caller wrote; `WrongMemory` says what is wrong with it. Its metadata decides where it belongs,
-    `defaults` where it says nothing.
+    """The memory that a caller wrote, with everything that it says; `WrongMemory` says what is wrong with it. It
+    decides where it belongs, `defaults` where it says nothing.
     """
-    try:
-        form = MemoryForm.model_validate(dict(item))
-    except ValidationError as error:
-        event_id = item.get("id")
-        reason = str(wrong_fields(error, MemoryForm)[0])
-        raise WrongMemory(event_id if isinstance(event_id, str) else None, reason) from None
+    form = _form_of(item)
     place = Place(
         form.metadata.tenant or defaults.tenant,
         form.namespace or form.metadata.namespace or defaults.namespace,
         form.metadata.universe_id or defaults.universe,
     )
     key = form.idempotency_key or idempotency_key(place, form.session_id, form.role, now, form.id)
-    payload = {**json.loads(form.model_dump_json(exclude_none=True)), "namespace": place.namespace}
+    payload = {**_UNSAID, "type": form.type, "role": form.role, **item}
     return Memory(
         event_id=form.id,
         place=place,
         session_id=form.session_id,
         persona_id=form.persona_id,
         role=form.role,
-        payload={**payload, "idempotency_key": key, "session_id": form.session_id, "persona_id": form.persona_id},
+        payload={**payload, "namespace": place.namespace, "idempotency_key": key},
         idempotency_key=key,
         traceparent=traceparent,
     )
+
+
+_UNSAID: Mapping[str, Any] = {"session_id": None, "persona_id": None, "metadata": {}, "attachments": []}
+
+
+def _form_of(item: Mapping[str, Any]) -> MemoryForm:
+    try:
+        return MemoryForm.model_validate(dict(item))
+    except ValidationError as error:
+        event_id = item.get("id")
+        reason = str(wrong_fields(error, MemoryForm)[0])
+        raise WrongMemory(event_id if isinstance(event_id, str) else None, reason) from None

@@ -285,6 +285,52 @@ def test_the_log_is_told_of_what_was_forgotten(memories: Memories, engine: Engin
     assert records[1]["payload"] == {}
 
 
+def _imported(memories: Memories, raw: bytes, kind: str = "application/x-ndjson", **query: Any) -> requests.Response:
+    query = {"tenant": memories.tenant, **query}
+    return memories.gateway.call("POST", "/v1/memory/import", params=query, data=raw, headers={"Content-Type": kind})
+
+
+def test_a_file_becomes_memories_line_by_line(memories: Memories) -> None:
+    lines = [json.dumps(memories.item(f"line {number}")).encode() for number in range(3)]
+    raw = b"\n".join([lines[0], b"{cut", lines[1], lines[2]]) + b"\n"
+
+    first, second = _imported(memories, raw, format="soma", first_line=10), _imported(memories, raw, format="soma")
+
+    assert first.status_code == 200
+    assert {**first.json(), "problems": None} == {
+        "format": "soma", "lines": 4, "accepted": 3, "repeated": 0, "skipped": 0, "rejected": 1, "problems": None,
+    }  # fmt: skip
+    assert [problem["line"] for problem in first.json()["problems"]] == [11]
+    assert (second.json()["accepted"], second.json()["repeated"]) == (0, 3)
+    assert memories.deliver().ok == 3
+    assert len(memories.in_the_brain()) == 3
+
+
+def test_facts_of_mem0_are_recognised_and_remembered(memories: Memories) -> None:
+    facts = {"results": [{"id": "1", "memory": "Likes green tea", "user_id": "ada"}]}
+
+    answer = _imported(memories, json.dumps(facts).encode(), "application/json")
+
+    assert (answer.json()["format"], answer.json()["accepted"]) == ("mem0", 1)
+    assert [found["content"] for found in memories.recall("green tea")["results"]] == ["Likes green tea"]
+
+
+@pytest.mark.parametrize(
+    ("raw", "kind", "query", "status"),
+    [
+        (b"hello", "text/plain", {}, 415),
+        (b"hello\n", "application/x-ndjson", {}, 422),
+        (b"{}", "application/json", {"format": "excel"}, 422),
+        (b"{}", "application/json", {"first_line": 0}, 422),
+        ("[]".encode("utf-16"), "application/json", {}, 422),
+    ],
+)
+def test_what_cannot_be_imported_is_refused_with_words(
+    memories: Memories, raw: bytes, kind: str, query: dict[str, Any], status: int
+) -> None:
+    assert_problem(_imported(memories, raw, kind, **query), status)
+
+
 def test_a_message_is_remembered_within_its_request_where_that_is_wanted(memories: Memories) -> None:
     before = _counted(memories, "ok")
 
