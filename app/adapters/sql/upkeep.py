@@ -40,16 +40,19 @@ _CONNECTIONS = text("""
            (SELECT count(*) FROM pg_stat_activity
             WHERE datid IS NOT NULL AND coalesce(backend_type, 'client backend') = 'client backend') AS taken
 """)
-# Oldest record that Kafka has and the replica has not, per partition one look into an index.
+# The oldest record that Kafka does not have yet, or that it has and the replica has not: per partition one look into an
+# index. A replica that waits for Kafka is as far behind as one that cannot keep up.
 _UNREPLICATED = text("""
-    SELECT coalesce(extract(epoch FROM now() - min(waiting.finished_at)), 0)::float
-    FROM generate_series(0, :partitions - 1) AS part (number)
-    LEFT JOIN replicator_offsets done ON done.topic = :topic AND done.partition = part.number
-    CROSS JOIN LATERAL (
-        SELECT finished_at FROM message_outbox
-        WHERE topic = :topic AND state = 'sent' AND sent_partition = part.number
-          AND sent_offset >= coalesce(done.next_offset, 0)
-        ORDER BY sent_offset LIMIT 1) waiting
+    SELECT coalesce(extract(epoch FROM clock_timestamp() - min(behind.created_at)), 0)::float FROM (
+        SELECT min(created_at) AS created_at FROM message_outbox WHERE topic = :topic AND state = 'pending'
+        UNION ALL
+        SELECT waiting.created_at FROM generate_series(0, :partitions - 1) AS part (number)
+        LEFT JOIN replicator_offsets done ON done.topic = :topic AND done.partition = part.number
+        CROSS JOIN LATERAL (
+            SELECT created_at FROM message_outbox
+            WHERE topic = :topic AND state = 'sent' AND sent_partition = part.number
+              AND sent_offset >= coalesce(done.next_offset, 0)
+            ORDER BY sent_offset LIMIT 1) waiting) behind
 """)
 _WORKERS = text("""
     SELECT name, count(*) AS alive FROM processes WHERE seen_at > now() - interval '10 seconds' GROUP BY name
@@ -162,7 +165,7 @@ class SqlUpkeep:
             return {row["topic"]: row["depth"] for row in connection.execute(_DEAD_LETTERS).mappings()}
 
     def replication_lag(self, topic: str, partitions: int) -> float:
-        """Age in seconds of the oldest record that Kafka has and the replica has not; 0 when idle."""
+        """Age in seconds of the oldest record that is owed and the replica does not have; 0 when idle."""
         with transaction(self._engine) as connection:
             parameters = {"topic": topic, "partitions": partitions}
             return float(connection.execute(_UNREPLICATED, parameters).scalar_one())
