@@ -19,7 +19,7 @@ def fetch(client: Client, target: BinaryIO, wanted: Mapping[str, Any], job_id: s
     """Start a job or take up `job_id`, and write what it made to `target`; whether a limit cut it short."""
     made = job_id or str(client.insist(Call("POST", JOBS, body=wanted))["job_id"])
     warn(f"export job {made}")
-    job = watch(client, below(JOBS, made), "exporting", _stand)
+    job = watch(client, JOBS, made, _stand)
     with bytes_bar("fetching", job.get("byte_size")) as bar:
         try:
             digest = _download(client, below(JOBS, made, "download"), target, bar)

@@ -46,7 +46,7 @@ def pieces(file: BinaryIO, shape: Shape | None) -> tuple[Shape | None, Iterator[
     head = file.read(LONGEST + 1)
     file.seek(0)
     known = shape or detect(head)
-    if known is Shape.SOMA or is_lines(head):
+    if is_lines(head) or (known is Shape.SOMA and not head.lstrip().startswith(b"[")):
         return known, _line_pieces(file)
     if len(head) <= LONGEST:
         return known, iter([Piece(1, len(head), head, DOCUMENT)] if head.strip() else [])

@@ -8,7 +8,19 @@ import typer
 from app.cli.client import below, path_of
 from app.cli.memory_export import export
 from app.cli.memory_import import import_file
-from app.cli.memory_options import After, InNamespace, OfPersona, OfRole, OfSession, OfTenant, OfUniverse, Words
+from app.cli.memory_options import (
+    After,
+    InNamespace,
+    OfPersona,
+    OfRole,
+    OfSession,
+    OfTenant,
+    OfUniverse,
+    Since,
+    Until,
+    Words,
+    seconds_of,
+)
 from app.cli.memory_tables import memory_lines, memory_table, recall_table
 from app.cli.prove import prove
 from app.cli.seat import AsJson, client_of, examples, tell, warn
@@ -54,6 +66,8 @@ def list_memories(  # noqa: PLR0913 - a command's options are its parameters
     universe: OfUniverse = None,
     namespace: InNamespace = None,
     q: Words = None,
+    since: Since = None,
+    until: Until = None,
     after: After = None,
     limit: Annotated[int, typer.Option(help="how many, at most 200")] = 50,
     as_json: AsJson = None,
@@ -61,7 +75,8 @@ def list_memories(  # noqa: PLR0913 - a command's options are its parameters
     """A page of memories, newest first."""
     query = {
         "tenant": tenant, "session_id": session, "persona_id": persona, "role": role, "universe": universe,
-        "namespace": namespace, "q": q, "after": after, "limit": limit,
+        "namespace": namespace, "q": q, "min_ts": seconds_of(since), "max_ts": seconds_of(until), "after": after,
+        "limit": limit,
     }  # fmt: skip
     found = client_of(context).call("GET", path_of("memory"), query)
     tell(as_json, found["items"], lambda now: memory_table(found["items"], now))

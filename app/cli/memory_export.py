@@ -13,7 +13,18 @@ import typer
 from app.cli.bars import bytes_bar
 from app.cli.client import Client, Later, Refused
 from app.cli.export_job import fetch
-from app.cli.memory_options import InNamespace, OfPersona, OfRole, OfSession, OfTenant, OfUniverse, Words
+from app.cli.memory_options import (
+    InNamespace,
+    OfPersona,
+    OfRole,
+    OfSession,
+    OfTenant,
+    OfUniverse,
+    Since,
+    Until,
+    Words,
+    seconds_of,
+)
 from app.cli.progress import Stopped
 from app.cli.seat import client_of, warn
 
@@ -32,6 +43,8 @@ def export(  # noqa: PLR0913 - a command's options are its parameters
     universe: OfUniverse = None,
     namespace: InNamespace = None,
     q: Words = None,
+    since: Since = None,
+    until: Until = None,
     limit: Annotated[int | None, typer.Option(help="at most so many memories")] = None,
     job: Annotated[bool, typer.Option("--job", help="let the gateway write it first, for much")] = False,
     job_id: Annotated[str | None, typer.Option(help="fetch what this job has written or is writing")] = None,
@@ -40,7 +53,7 @@ def export(  # noqa: PLR0913 - a command's options are its parameters
     """Write memories as NDJSON, one a line, as `soma memory import` reads them; status 1 when a limit cut it short."""
     query = {
         "tenant": tenant, "session_id": session, "persona_id": persona, "role": role, "universe": universe,
-        "namespace": namespace, "q": q, "limit_total": limit,
+        "namespace": namespace, "q": q, "min_ts": seconds_of(since), "max_ts": seconds_of(until), "limit_total": limit,
     }  # fmt: skip
     client = client_of(context)
     with _written(file, force) as target:

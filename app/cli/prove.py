@@ -16,13 +16,14 @@ def prove(
     context: typer.Context,
     repair: Annotated[bool, typer.Option("--repair", help="offer again what is missing or differs")] = False,
     tenant: OfTenant = None,
+    job_id: Annotated[str | None, typer.Option(help="watch this proof, which was begun before")] = None,
     as_json: AsJson = None,
 ) -> None:
     """Compare what was accepted with the memory service, the log and the replica; status 1 when it is not clean."""
     client = client_of(context)
     body = {"repair": repair} | ({"tenant": tenant} if tenant is not None else {})
-    job = client.insist(Call("POST", path_of("memory", "reconcile"), body=body))
-    found = watch(client, path_of("memory", "reconcile", job["job_id"]), "proving", _stand)
+    job = job_id or str(client.insist(Call("POST", path_of("memory", "reconcile"), body=body))["job_id"])
+    found = watch(client, path_of("memory", "reconcile"), job, _stand)
     tell(as_json, [found], lambda _: proof_table(found))
     if not found.get("clean"):
         raise typer.Exit(1)

@@ -1,6 +1,7 @@
 """`soma memory import`: a file of any size in pieces, each sent once in effect, and a report of every line."""
 
 import json
+import tracemalloc
 from pathlib import Path
 from typing import Any
 
@@ -86,6 +87,27 @@ def test_every_wrong_line_is_reported_with_its_number_in_the_file(
     assert printed.out.startswith("1001 lines (soma): 968 accepted, 0 repeated, 0 skipped, 33 rejected.")
     assert printed.out.endswith("... and 13 more.\n")
     assert [problem["line"] for problem in problems] == [3, 700, *range(800, 830), 1001]
+
+
+@pytest.mark.parametrize("separator", [b"\n", b","], ids=["lines", "a document"])
+def test_a_file_of_any_size_needs_the_memory_of_a_few_pieces(tmp_path: Path, separator: bytes) -> None:
+    path = tmp_path / "large"
+    with path.open("wb") as file:
+        file.write(b"" if separator == b"\n" else b"[")
+        for number in range(4_000):
+            file.write((separator if number else b"") + a_line(number, 3_500).strip())
+        file.write(b"" if separator == b"\n" else b"]")
+
+    tracemalloc.start()
+    with path.open("rb") as file:
+        shape, parts = import_pieces.pieces(file, None)
+        sent_lines = sum(part.lines for part in parts)
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+
+    assert (shape, sent_lines) == (Shape.SOMA, 4_000)
+    assert path.stat().st_size > 14_000_000
+    assert peak < 8 * 1024 * 1024
 
 
 def test_a_line_that_nobody_takes_is_told_and_the_others_go_on(

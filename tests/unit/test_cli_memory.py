@@ -40,6 +40,19 @@ def test_a_page_is_a_table_for_a_person_and_json_lines_for_a_program(api: Script
     assert api.asked[0].query == {"tenant": "t1", "q": "name Ada", "after": "x", "limit": "50"}
 
 
+@pytest.mark.parametrize(("typed", "asked"), [("2026-01-31T12:00Z", 1769860800), ("2026-01-31", 1769817600), ("7", 7)])
+def test_times_are_written_as_people_write_them(api: ScriptedApi, typist: Typist, typed: str, asked: float) -> None:
+    api.on("GET", LIST, Reply({"items": [], "next_cursor": None}))
+
+    assert typist.types("memory", "list", "--since", typed, "--until", typed).status == 0
+    assert float(api.asked[0].query["min_ts"]) == float(api.asked[0].query["max_ts"]) == asked
+
+
+def test_what_is_no_time_is_wrong_usage(api: ScriptedApi, typist: Typist) -> None:
+    assert typist.types("memory", "list", "--since", "yesterday").status == 2
+    assert not api.asked
+
+
 def test_one_memory_is_shown_in_full(api: ScriptedApi, typist: Typist) -> None:
     api.on("GET", f"{LIST}/m%2F1", Reply(a_memory()))
 
@@ -129,7 +142,14 @@ def test_whoever_stops_watching_learns_how_far_it_came(
     printed = typist.types("memory", "prove")
 
     assert printed.status == 130
-    assert "at 1 of 3; the job goes on" in printed.err
+    assert "at 1 of 3; the job goes on: --job-id j-1 watches it" in printed.err
+
+
+def test_a_proof_that_goes_on_is_watched_again_and_not_begun_again(api: ScriptedApi, typist: Typist) -> None:
+    api.on("GET", f"{RECONCILE}/j-1", Reply({**PROOF, "clean": True}))
+
+    assert typist.types("memory", "prove", "--job-id", "j-1").status == 0
+    assert [asked.method for asked in api.asked] == ["GET"]
 
 
 SECRET = {"id": "k-1", "label": "backup", "scopes": ["admin"], "secret": "sk_k-1_x"}
