@@ -29,8 +29,13 @@ def parse_json(raw: bytes) -> Any:
         raise BadJson("bad_json", f"the JSON is nested deeper than {MAX_DEPTH} levels") from None
     except ValueError as error:
         raise BadJson("bad_json", f"the text is not JSON: {error}") from None
-    _check(value, MAX_DEPTH)
+    check_storable(value)
     return value
+
+
+def check_storable(value: object) -> None:
+    """Nothing where this parsed JSON can be kept; `BadJson` as `parse_json` would have raised it."""
+    _check(value, MAX_DEPTH)
 
 
 def storable(text: str) -> bool:
