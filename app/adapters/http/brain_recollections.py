@@ -1,14 +1,14 @@
 """What SomaBrain's answers to a question hold, in whatever shape its version gives them. Pure."""
 
-import json
 from collections.abc import Iterable, Iterator, Mapping
 from datetime import datetime
+from itertools import islice
 from typing import Any
 
 from app.adapters.http.bounded import Answer
 from app.adapters.http.brain_answers import is_number, said_by
 from app.domain.errors import BrainUnavailable
-from app.domain.json_text import BadJson, parse_json, replace_unstorable
+from app.domain.json_text import BadJson, check_storable, replace_unstorable, storable
 from app.domain.memory import Place
 from app.domain.recall import Question, Recollection
 
@@ -24,7 +24,7 @@ def recollections_of(answer: Answer, question: Question, older: bool, now: datet
     items = [item for item in _listed(said_by(answer, now)) if isinstance(item, dict)]
     if older:
         items = [item for item in items if _is_of(question.place, _payload_of(item))]
-    return list(_different(_recollection(item) for item in items))[: question.top_k]
+    return list(islice(_different(_recollection(item) for item in items), question.top_k))
 
 
 def _listed(said: Mapping[str, Any]) -> list[Any]:
@@ -75,13 +75,13 @@ def _text_of(fields: Mapping[str, Any]) -> str:
 
 
 def _id(found: object) -> str | None:
-    return found if isinstance(found, str) and found and replace_unstorable(found) == found else None
+    return found if isinstance(found, str) and found and storable(found) else None
 
 
 def _storable(payload: Mapping[str, Any]) -> bool:
     """Whether this may go on to Postgres and to people; only a memory that somebody else wrote may not."""
     try:
-        parse_json(json.dumps(payload).encode())
-    except (BadJson, RecursionError):
+        check_storable(payload)
+    except BadJson:
         return False
     return True
