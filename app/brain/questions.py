@@ -5,7 +5,7 @@ from collections import OrderedDict
 from concurrent.futures import CancelledError, Future, ThreadPoolExecutor
 from concurrent.futures import TimeoutError as TooLate
 
-from app.brain.embeddings import Model, NoVector, Vector
+from app.brain.embeddings import NoVector, QuestionModel, Vector
 
 _AT_ONCE = 2
 _KEPT = 256
@@ -16,7 +16,7 @@ PATIENCE_SECONDS = 0.6
 class Questions:
     """Asks the model in threads of its own; more questions than it can answer in time are not answered."""
 
-    def __init__(self, model: Model, patience_seconds: float = PATIENCE_SECONDS) -> None:
+    def __init__(self, model: QuestionModel, patience_seconds: float = PATIENCE_SECONDS) -> None:
         self._model = model
         self._patience = patience_seconds
         self._pool = ThreadPoolExecutor(_AT_ONCE, thread_name_prefix="question")

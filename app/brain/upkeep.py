@@ -1,12 +1,10 @@
 """What the memory service does while nobody asks: vectors for new memories, an end for old tombstones.
 
-One thread in every worker process, in the background for the system's scheduler too; an advisory lock lets one of them
-work, whatever machine it runs on. The lock lives as long as the connection on which the work is done.
+One thread in every worker process; an advisory lock lets one of them work, whatever machine it runs on. The lock lives
+as long as the connection on which the work is done. The model's own work is done elsewhere (`aside.py`).
 """
 
 import logging
-import os
-import sys
 import threading
 import time
 from collections.abc import Iterator
@@ -18,7 +16,7 @@ from sqlalchemy.exc import SQLAlchemyError
 from app.adapters.sql.engine import create_engine, translating
 from app.adapters.sql.patience import Patience
 from app.brain.embedder import Embedder
-from app.brain.embeddings import Model, NoModel
+from app.brain.embeddings import NoModel, PassageModel
 from app.brain.meaning import OWED
 from app.brain.store import set_up
 from app.domain.errors import Rejected, StoreUnavailable
@@ -29,7 +27,6 @@ _PREPARE = text("SELECT brain.prepare_embeddings()")
 _PRUNE = text("DELETE FROM brain.forgotten WHERE forgotten_at < clock_timestamp() - interval '30 days'")
 _TAKE_TIME = text("SELECT set_config('statement_timeout', '60s', false)")
 _PATIENCE = Patience(silence_seconds=65.0)
-_NICENESS = 10
 _IDLE_SECONDS = 1.0
 _TRY_AGAIN_SECONDS = 5.0
 _NO_MODEL_SECONDS = 60.0
@@ -43,8 +40,9 @@ _log = logging.getLogger(__name__)
 class Upkeep:
     """`start` it in a process that serves, after the fork; `model` is None where memories get no vectors."""
 
-    def __init__(self, dsn: str, model: Model | None) -> None:
+    def __init__(self, dsn: str, model: PassageModel | None) -> None:
         self._engine = create_engine(dsn, 1, "brain-upkeep", _PATIENCE)
+        self._model = model
         self._embedder = Embedder(model) if model else None
         self._due: dict[str, float] = {}
         self._has_table = False
@@ -60,6 +58,7 @@ class Upkeep:
         self._stopped.set()
         if self._thread.is_alive():
             self._thread.join(timeout=2)
+        self.close()
 
     def once(self) -> int:
         """Do everything that is due, unless somebody else is at it; how many memories got their vectors."""
@@ -70,11 +69,12 @@ class Upkeep:
         return done
 
     def close(self) -> None:
-        """Give back the connection; for whoever never started it."""
+        """Give back the connection and the model."""
         self._engine.dispose()
+        if self._model is not None:
+            self._model.close()
 
     def _live(self) -> None:
-        _step_back()
         while not self._stopped.is_set():
             try:
                 self._work()
@@ -133,9 +133,3 @@ class Upkeep:
             return False
         self._due[what] = now + seconds
         return True
-
-
-def _step_back() -> None:
-    """This thread runs when nobody else wants to; where threads have no priority of their own it stays as it is."""
-    if sys.platform == "linux":
-        os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), _NICENESS)

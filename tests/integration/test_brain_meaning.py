@@ -52,6 +52,9 @@ class Topics:
         length = sum(number**2 for number in vector) ** 0.5
         return [number / length for number in vector]
 
+    def close(self) -> None:
+        """Nothing is held."""
+
 
 class Rig:
     def __init__(self, dsn: str, model: Model | None, **variables: str) -> None:
