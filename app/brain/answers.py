@@ -1,17 +1,19 @@
 """The shapes of the answers, as every reader of SomaBrain's contract expects them. Pure."""
 
-from collections.abc import Sequence
 from typing import Any
 
 from app.brain.bodies import Item, Recall
 from app.brain.coordinates import as_numbers, coordinate_bytes
 from app.brain.memories import Stored
-from app.brain.recall import Hit
+from app.brain.recall import Hit, Recalled
+from app.brain.writing import Fate
 from app.domain.memory import Place
 
+_OVERTAKEN = "this memory was deleted while its write was under way; it was not kept"
 
-def remembered(place: Place, item: Item, repeat: bool, request_id: str, trace_id: str | None) -> dict[str, Any]:
-    """The receipt of one memory that is in Postgres now."""
+
+def remembered(place: Place, item: Item, fate: Fate, request_id: str, trace_id: str | None) -> dict[str, Any]:
+    """The receipt of one memory: it is in Postgres now, or it was deleted before it came and is not kept."""
     return {
         "ok": True,
         "tenant": place.tenant,
@@ -21,21 +23,22 @@ def remembered(place: Place, item: Item, repeat: bool, request_id: str, trace_id
         "queued": False,
         "breaker_open": False,
         "promoted_to_wm": False,
-        "persisted_to_ltm": True,
+        "persisted_to_ltm": fate is not Fate.FORGOTTEN,
         "queued_for_ltm": False,
-        "deduplicated": repeat,
+        "deduplicated": fate is not Fate.WRITTEN,
         "importance": item.importance,
         "novelty": item.novelty,
         "ttl_applied": item.ttl_seconds is not None,
         "trace_id": item.trace_id or trace_id,
         "request_id": request_id,
-        "warnings": [],
+        "warnings": [_OVERTAKEN] if fate is Fate.FORGOTTEN else [],
         "signals": item.signals,
     }
 
 
-def recalled(asked: Recall, hits: Sequence[Hit], duration_ms: float) -> dict[str, Any]:
+def recalled(asked: Recall, found: Recalled, duration_ms: float) -> dict[str, Any]:
     """One chunk of what was found; `total_results` counts all chunks."""
+    hits = found.hits
     layer = "wm" if asked.layer == "wm" else "ltm"
     size = asked.chunk_size or asked.top_k
     start = asked.chunk_index * size
@@ -51,6 +54,8 @@ def recalled(asked: Recall, hits: Sequence[Hit], duration_ms: float) -> dict[str
         "has_more": start + size < len(hits),
         "total_results": len(hits),
         "chunk_size": size,
+        "degraded": bool(found.degraded_reasons),
+        "degraded_reasons": list(found.degraded_reasons),
     }
 
 

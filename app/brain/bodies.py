@@ -93,8 +93,12 @@ class Recall(Placed):
 
 
 class Forget(Placed):
-    """`POST /recall/delete`: by key (also called id), by coordinate, or by both, which must then agree."""
+    """`POST /recall/delete`: by key (also called id), by coordinate, or by both, which must then agree.
 
+    With the memory's idempotency key a write of it that is still under way is not kept either.
+    """
+
+    idempotency_key: str | None = None
     id: Key | None = None
     key: Key | None = None
     coordinate: Annotated[list[Annotated[float, Field(ge=-1, le=1)]], Field(min_length=3, max_length=3)] | None = None

@@ -3,51 +3,19 @@
 A method that returns has committed. What it reports as kept is kept.
 """
 
-import hashlib
-import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Connection, Engine, text
+from sqlalchemy import Engine, text
 
-from app.brain.bodies import Forget, Item, Link
-from app.brain.coordinates import as_bytes, coordinate_bytes
+from app.brain import writing
+from app.brain.bodies import Forget, Link
 from app.brain.store import transaction
-from app.brain.words import lexemes_of, place_lexeme, text_of, words_of
+from app.brain.writing import Fate, Offered
 from app.domain.memory import Place
 
-_WRITE = text("""
-    INSERT INTO brain.memories AS m (tenant, namespace, universe, key, value, about, tags, idempotency_key, digest,
-                                     coordinate, words, expires_at)
-    VALUES (:tenant, :namespace, :universe, :key, CAST(:value AS jsonb), CAST(:about AS jsonb), :tags,
-            :idempotency_key, :digest, :coordinate,
-            array_to_tsvector(CAST(:lexemes AS text[])) || strip(to_tsvector('english', :text)),
-            clock_timestamp() + make_interval(secs => :ttl_seconds))
-    ON CONFLICT (tenant, namespace, universe, key) DO UPDATE
-    SET value = excluded.value, about = excluded.about, tags = excluded.tags, words = excluded.words,
-        idempotency_key = excluded.idempotency_key, digest = excluded.digest, expires_at = excluded.expires_at,
-        written_at = excluded.written_at, writes = m.writes + 1
-    WHERE m.idempotency_key IS NULL OR m.idempotency_key IS DISTINCT FROM excluded.idempotency_key
-       OR m.digest <> excluded.digest OR m.expires_at <= clock_timestamp()
-    RETURNING writes
-""")
-_DELETE = text("""
-    WITH gone AS (
-        DELETE FROM brain.memories
-        WHERE tenant = :tenant AND namespace = :namespace
-          AND universe = coalesce(CAST(:universe AS text), universe)
-          AND key = coalesce(CAST(:key AS text), key)
-          AND coordinate = coalesce(CAST(:coordinate AS bytea), coordinate)
-        RETURNING tenant, namespace, universe, key
-    ), unlinked AS (
-        DELETE FROM brain.links l USING gone g
-        WHERE l.tenant = g.tenant AND l.namespace = g.namespace AND l.universe = g.universe
-          AND g.key IN (l.from_key, l.to_key)
-    )
-    SELECT count(*) FROM gone
-""")
 _LINK = text("""
     INSERT INTO brain.links (tenant, namespace, universe, from_key, to_key, type, weight)
     VALUES (:tenant, :namespace, :universe, :from_key, :to_key, :type, :weight)
@@ -65,8 +33,6 @@ _LIST = text(f"""
 _COUNT = text(f"""
     SELECT count(*) FROM brain.memories WHERE tenant = :tenant AND namespace = :namespace AND {_ALIVE}
 """)  # noqa: S608
-# The same whether the memory came alone, with its place in the same object, or in a batch.
-_ABOUT = set(Item.model_fields) - {"key", "value", "tags", "trace_id", "idempotency_key"}
 _PROBE = text("SELECT count(*) FROM (SELECT 1 FROM brain.memories LIMIT 1) one")
 
 
@@ -89,29 +55,18 @@ class Memories:
     def __init__(self, engine: Engine) -> None:
         self._engine = engine
 
-    def write(self, place: Place, items: Sequence[tuple[Item, str | None]]) -> list[bool]:
-        """Keep all of these (item, idempotency key) or none; for each whether it was a repeat and left alone."""
-        in_one_order = sorted(range(len(items)), key=lambda index: items[index][0].key)
-        repeats = [False] * len(items)
+    def write(self, place: Place, offered: Sequence[Offered]) -> list[Fate]:
+        """Keep all of these or none; for each whether it was written, a repeat and left alone, or deleted before."""
         with transaction(self._engine) as connection:
-            for index in in_one_order:
-                repeats[index] = not _write(connection, place, *items[index])
-        return repeats
+            return writing.write(connection, place, offered)
 
-    def forget(self, wish: Forget) -> int:
-        """Delete what matches everything that the wish names; how many there were."""
+    def forget(self, wish: Forget, idempotency_key: str | None = None) -> int:
+        """Delete what matches everything that the wish names; how many there were.
+
+        A write with the idempotency key of a deleted memory, or with this one, that arrives later keeps nothing.
+        """
         with transaction(self._engine) as connection:
-            found = connection.execute(
-                _DELETE,
-                {
-                    "tenant": wish.tenant,
-                    "namespace": wish.namespace,
-                    "universe": wish.universe or None,
-                    "key": wish.key or wish.id,
-                    "coordinate": as_bytes(wish.coordinate) if wish.coordinate else None,
-                },
-            )
-            return int(found.scalar_one())
+            return writing.delete(connection, wish, idempotency_key)
 
     def link(self, link: Link) -> None:
         """Remember that two memories belong together; a repeat replaces the weight."""
@@ -148,28 +103,3 @@ class Memories:
         """Returns where a memory could be read now."""
         with transaction(self._engine) as connection:
             connection.execute(_PROBE)
-
-
-def _write(connection: Connection, place: Place, item: Item, idempotency_key: str | None) -> bool:
-    about = item.model_dump(include=_ABOUT, exclude_none=True, exclude_defaults=True)
-    words = words_of(text_of(item.value))
-    parameters = {
-        "tenant": place.tenant,
-        "namespace": place.namespace,
-        "universe": place.universe,
-        "key": item.key,
-        "value": _canonical(item.value),
-        "about": _canonical(about),
-        "tags": item.tags,
-        "idempotency_key": idempotency_key,
-        "digest": hashlib.blake2b(_canonical([item.value, about, item.tags]).encode(), digest_size=32).digest(),
-        "coordinate": coordinate_bytes(place.universe, item.key),
-        "lexemes": [place_lexeme(place.tenant, place.namespace, place.universe), *lexemes_of(words)],
-        "text": " ".join(words),
-        "ttl_seconds": item.ttl_seconds,
-    }
-    return connection.execute(_WRITE, parameters).first() is not None
-
-
-def _canonical(value: object) -> str:
-    return json.dumps(value, ensure_ascii=False, allow_nan=False, sort_keys=True, separators=(",", ":"))

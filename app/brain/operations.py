@@ -2,6 +2,7 @@
 
 import base64
 import json
+from dataclasses import asdict
 from typing import Annotated, Any
 
 from flask import Blueprint, Response, request
@@ -11,6 +12,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from app.brain import answers
 from app.brain.bodies import Name, WrongBody
+from app.brain.meaning import Condition
 from app.brain.memories import Stored
 from app.brain.routes import desk
 from app.domain.errors import Retryable
@@ -41,9 +43,9 @@ def health() -> dict[str, Any]:
     """How the service is; always 200, `ok` tells."""
     try:
         desk().memories.probe()
+        return _health(True, "", desk().meaning.condition())
     except Retryable as error:
-        return _health(False, str(error))
-    return _health(True, "")
+        return _health(False, str(error), Condition("degraded", "the memory store is away"))
 
 
 @operations.get("/memory/metrics")
@@ -74,9 +76,11 @@ def metrics() -> Response:
     return Response(generate_latest(registry), content_type=CONTENT_TYPE_LATEST)
 
 
-def _health(well: bool, why: str) -> dict[str, Any]:
-    component = {"ok": well, "detail": why} if why else {"ok": well}
-    return {"ok": well, "ready": well, "memory_ok": well, "components": {"postgres": component}}
+def _health(well: bool, why: str, meaning: Condition) -> dict[str, Any]:
+    """Without a search by meaning everything is still remembered and found by words: that is no reason to stay away."""
+    postgres = {"ok": well, "detail": why} if why else {"ok": well}
+    components = {"postgres": postgres, "embeddings": asdict(meaning)}
+    return {"ok": well, "ready": well, "memory_ok": well, "components": components}
 
 
 def _encoded(memory: Stored) -> str:

@@ -1,71 +1,23 @@
-"""Recall by words: candidates from one index, scored by how much of the question they hold.
+"""Recall: what words find and what meaning finds, in one ranking, and the memories themselves."""
 
-A score is the mean over the question's words: 1 for the word itself, 0.9 for its stem, 0.6 for a near-spelling.
-Among equals the newest comes first. Words that say nothing (the, what, is) count only where there are no others.
-"""
-
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Connection, Engine, RowMapping, TextClause, text
+from sqlalchemy import Engine, text
 
 from app.brain.bodies import Recall
+from app.brain.found import fuse, place_and_limits
+from app.brain.meaning import Meaning
 from app.brain.store import transaction
-from app.brain.words import place_lexeme, skeleton_of, words_of
+from app.brain.word_search import by_words
+from app.brain.words import words_of
 
-_MOST_TERMS = 12
-_CANDIDATES_WITH_ALL = 60
-_CANDIDATES_PER_TERM = 40
-_GRADES = (1.0, 0.9, 0.6)
-
-_STEMS = text("""
-    SELECT word, (ts_lexize('english_stem', word))[1] AS stem
-    FROM unnest(CAST(:words AS text[])) WITH ORDINALITY AS asked (word, place) ORDER BY place
-""")
-_CANDIDATES = """
-    (SELECT key FROM brain.memories
-     WHERE tenant = :tenant AND namespace = :namespace AND universe = :universe AND words @@ CAST(:query_{n} AS tsquery)
-       AND (expires_at IS NULL OR expires_at > clock_timestamp()) {filters}
-     ORDER BY written_at DESC LIMIT {limit})
-"""
-_MATCHES = """
-    WITH found AS ({candidates})
-    SELECT m.key, m.written_at,
-           ARRAY(SELECT lexeme FROM unnest(m.words) WHERE lexeme = ANY(CAST(:lexemes AS text[]))) AS matched
-    FROM found JOIN brain.memories m
-      ON m.tenant = :tenant AND m.namespace = :namespace AND m.universe = :universe AND m.key = found.key
-"""
+_DEPTH = 60
 _VALUES = text("""
     SELECT key, value, coordinate, about FROM brain.memories
     WHERE tenant = :tenant AND namespace = :namespace AND universe = :universe AND key = ANY(CAST(:keys AS text[]))
 """)
-
-
-@dataclass(frozen=True, slots=True)
-class Term:
-    """One word of a question with what else it may be found by, best first."""
-
-    word: str
-    stem: str | None
-    skeleton: str | None
-
-    @property
-    def forms(self) -> tuple[str | None, str | None, str | None]:
-        return (self.word, self.stem, self.skeleton)
-
-    def grade(self, matched: Collection[str]) -> float:
-        """How well a memory with these lexemes holds this word."""
-        return next((grade for form, grade in zip(self.forms, _GRADES, strict=True) if form in matched), 0.0)
-
-    def query(self) -> str:
-        """This word in any of its forms, as a tsquery."""
-        return "(" + " | ".join(_quoted(form) for form in dict.fromkeys(self.forms) if form) + ")"
-
-    def exact_query(self) -> str:
-        """The word or its stem, as a tsquery."""
-        return "(" + " | ".join(_quoted(form) for form in dict.fromkeys(self.forms[:2]) if form) + ")"
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,65 +31,39 @@ class Hit:
     novelty: float | None
 
 
-def score_of(terms: Sequence[Term], matched: Collection[str]) -> float:
-    """The mean grade of the terms."""
-    return round(sum(term.grade(matched) for term in terms) / len(terms), 4)
+@dataclass(frozen=True, slots=True)
+class Recalled:
+    """The hits, best first, and why they are fewer or worse than they could be."""
+
+    hits: list[Hit]
+    degraded_reasons: tuple[str, ...] = ()
 
 
-def recall(engine: Engine, asked: Recall) -> list[Hit]:
-    """At most `top_k` different memories, best first; none where the question holds no word."""
+def recall(engine: Engine, meaning: Meaning, asked: Recall) -> Recalled:
+    """At most `top_k` different memories, best first; none where the question holds no word.
+
+    Where the question's meaning cannot be had, or not in time, words alone answer, and the reasons say so.
+    """
     words = words_of(asked.query)
     if not words:
-        return []
-    place = {"tenant": asked.tenant, "namespace": asked.namespace, "universe": asked.world}
+        return Recalled([])
+    question = meaning.ask(asked.query)
     with transaction(engine) as connection:
-        terms = _terms(connection, words)
-        best = _best(connection, asked, place, terms)
-        rows = connection.execute(_VALUES, {**place, "keys": list(best)}).mappings().all()
-    found = {row["key"]: row for row in rows}
-    return [_hit(found[key], score) for key, score in best.items() if key in found]
+        worded = by_words(connection, asked, words, _DEPTH)
+    meant, reasons = meaning.find(asked, question, _DEPTH)
+    good = [found for found in fuse(worded, meant) if found.score >= (asked.min_score or 0.0)]
+    scores = {found.key: found.score for found in good[: asked.top_k]}
+    return Recalled(_hits(engine, asked, scores), reasons)
 
 
-def _terms(connection: Connection, words: list[str]) -> list[Term]:
-    rows = connection.execute(_STEMS, {"words": words}).all()
-    telling = [row for row in rows if row.stem] or rows
-    return [Term(row.word, row.stem, skeleton_of(row.word)) for row in telling[:_MOST_TERMS]]
-
-
-def _best(connection: Connection, asked: Recall, place: Mapping[str, str], terms: Sequence[Term]) -> dict[str, float]:
-    statement, queries = _search(asked, terms)
-    lexemes = [form for term in terms for form in term.forms if form]
-    narrowed = {"tags": asked.tags, "max_age_seconds": asked.max_age_seconds}
-    rows = connection.execute(statement, {**place, **queries, **narrowed, "lexemes": lexemes}).all()
-    scored = [(score_of(terms, set(row.matched)), row.written_at, row.key) for row in rows]
-    scored = [each for each in scored if each[0] >= (asked.min_score or 0.0)]
-    scored.sort(key=_rank)
-    return {key: score for score, _, key in scored[: asked.top_k]}
-
-
-def _rank(scored: tuple[float, datetime, str]) -> tuple[float, float, str]:
-    score, written_at, key = scored
-    return (-score, -written_at.timestamp(), key)
-
-
-def _search(asked: Recall, terms: Sequence[Term]) -> tuple[TextClause, dict[str, str]]:
-    """Newest memories with all words, and for each word the newest with it: rare words find their memories by that."""
-    here = _quoted(place_lexeme(asked.tenant, asked.namespace, asked.world))
-    limits = {" & ".join(term.query() for term in terms): _CANDIDATES_WITH_ALL}
-    for term in terms:
-        limits.setdefault(term.exact_query(), _CANDIDATES_PER_TERM)
-        limits.setdefault(term.query(), _CANDIDATES_PER_TERM)
-    filters = "AND tags @> CAST(:tags AS text[])" if asked.tags else ""
-    if asked.max_age_seconds:
-        filters += " AND written_at > clock_timestamp() - make_interval(secs => :max_age_seconds)"
-    parts = [_CANDIDATES.format(n=n, filters=filters, limit=limit) for n, limit in enumerate(limits.values())]
-    queries = {f"query_{n}": f"{here} & {query}" for n, query in enumerate(limits)}
-    return text(_MATCHES.format(candidates=" UNION ".join(parts))), queries
-
-
-def _quoted(lexeme: str) -> str:
-    return "'" + lexeme.replace("\\", "\\\\").replace("'", "''") + "'"
-
-
-def _hit(row: RowMapping, score: float) -> Hit:
-    return Hit(row["key"], score, row["value"], bytes(row["coordinate"]), row["about"].get("novelty"))
+def _hits(engine: Engine, asked: Recall, scores: Mapping[str, float]) -> list[Hit]:
+    if not scores:
+        return []
+    with transaction(engine) as connection:
+        rows = connection.execute(_VALUES, {**place_and_limits(asked), "keys": list(scores)}).all()
+    found = {row.key: row for row in rows}
+    return [
+        Hit(key, score, row.value, bytes(row.coordinate), row.about.get("novelty"))
+        for key, score in scores.items()
+        if (row := found.get(key)) is not None
+    ]

@@ -13,6 +13,7 @@ from sqlalchemy import Engine
 
 from app.brain import answers
 from app.brain.bodies import Forget, Item, LegacyRemember, Link, Placed, Recall, Remember, RememberBatch, read
+from app.brain.meaning import Meaning
 from app.brain.memories import Memories
 from app.brain.recall import recall
 from app.domain.memory import Place
@@ -30,6 +31,7 @@ class Desk:
 
     engine: Engine
     memories: Memories
+    meaning: Meaning
     tenant: str
     namespace: str
 
@@ -64,7 +66,7 @@ def remember_batch() -> dict[str, Any]:
 
 
 @routes.post("/memory/recall")
-def recall_by_words() -> dict[str, Any]:
+def recall_memories() -> dict[str, Any]:
     """Find memories."""
     return _recall(read(Recall, request, _tenant()))
 
@@ -72,8 +74,10 @@ def recall_by_words() -> dict[str, Any]:
 @routes.post("/recall/delete")
 @routes.post("/delete")
 def forget() -> dict[str, Any]:
-    """Delete a memory; one that is not there is deleted already."""
-    return {"ok": True, "deleted": desk().memories.forget(read(Forget, request, _tenant()))}
+    """Delete a memory; one that is not there is deleted already, and a write of it that comes late is not kept."""
+    wish = read(Forget, request, _tenant())
+    idempotency_key = wish.idempotency_key or request.headers.get("Idempotency-Key")
+    return {"ok": True, "deleted": desk().memories.forget(wish, idempotency_key)}
 
 
 @routes.post("/link")
@@ -106,19 +110,19 @@ def _remember(body: Remember) -> dict[str, Any]:
 
 
 def _keep(place: Place, items: list[tuple[Item, str | None]], request_id: str) -> list[dict[str, Any]]:
-    repeats = desk().memories.write(place, items)
+    fates = desk().memories.write(place, items)
     trace = _TRACEPARENT.fullmatch(request.headers.get("traceparent", ""))
     receipts = []
-    for (item, _), repeat in zip(items, repeats, strict=True):
-        BRAIN_WRITES.labels("deduplicated" if repeat else "written").inc()
-        receipts.append(answers.remembered(place, item, repeat, request_id, trace[1] if trace else None))
+    for (item, _), fate in zip(items, fates, strict=True):
+        BRAIN_WRITES.labels(fate).inc()
+        receipts.append(answers.remembered(place, item, fate, request_id, trace[1] if trace else None))
     return receipts
 
 
 def _recall(asked: Recall) -> dict[str, Any]:
     started = time.monotonic()
-    hits = recall(desk().engine, asked)
-    return answers.recalled(asked, hits, (time.monotonic() - started) * 1000)
+    found = recall(desk().engine, desk().meaning, asked)
+    return answers.recalled(asked, found, (time.monotonic() - started) * 1000)
 
 
 def _key_of(item: Item) -> str | None:

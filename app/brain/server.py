@@ -38,9 +38,16 @@ def on_starting(_server: Any) -> None:
         sys.exit(f"brain: {error}")
 
 
-def post_worker_init(_worker: Any) -> None:
+def post_worker_init(worker: Any) -> None:
     """Runs in each worker process before its first request."""
     configure_logging(_chosen.log_level, _chosen.process_name or "brain")
+    worker.wsgi.extensions["brain_upkeep"].start()
+
+
+def worker_exit(_server: Any, worker: Any) -> None:
+    """Runs in each worker process after its last request; one that could not be loaded has nothing to end."""
+    if getattr(worker, "wsgi", None) is not None:
+        worker.wsgi.extensions["brain_upkeep"].stop()
 
 
 def on_exit(_server: Any) -> None:

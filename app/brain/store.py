@@ -14,6 +14,8 @@ from app.domain.errors import StoreUnavailable
 _NOT_SET_UP = (
     psycopg2.errors.UndefinedTable,
     psycopg2.errors.UndefinedColumn,
+    psycopg2.errors.UndefinedFunction,
+    psycopg2.errors.UndefinedObject,
     psycopg2.errors.InvalidSchemaName,
     psycopg2.errors.InsufficientPrivilege,
 )
@@ -24,9 +26,15 @@ _log = logging.getLogger(__name__)
 @contextmanager
 def transaction(engine: Engine) -> Iterator[Connection]:
     """One transaction, committed when the block ends; `StoreUnavailable` also where the tables are missing."""
+    with set_up(), sql.transaction(engine) as connection:
+        yield connection
+
+
+@contextmanager
+def set_up() -> Iterator[None]:
+    """`StoreUnavailable` where the tables are missing."""
     try:
-        with sql.transaction(engine) as connection:
-            yield connection
+        yield
     except ProgrammingError as error:
         if not isinstance(error.orig, _NOT_SET_UP):
             raise

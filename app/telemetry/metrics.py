@@ -45,7 +45,13 @@ BRAIN_REQUEST_SECONDS = Histogram(
     buckets=(0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2, 5),
 )
 BRAIN_WRITES = Counter(
-    "brain_memories_written", "Memories taken by the built-in memory service: written or deduplicated", ("result",)
+    "brain_memories_written",
+    "Memories offered to the built-in memory service: written, deduplicated, or forgotten (deleted before they came)",
+    ("result",),
+)
+BRAIN_EMBEDDED = Counter("brain_embedded", "Memories whose meaning was put into a vector")
+BRAIN_EMBEDDINGS_OWED = Gauge(
+    "brain_embeddings_owed", "Memories that have no vector yet", multiprocess_mode="livemostrecent"
 )
 
 # memory sync and outbox

@@ -16,6 +16,7 @@ from werkzeug.serving import BaseWSGIServer, WSGIRequestHandler, make_server
 
 from app.adapters.sql.engine import create_engine
 from app.brain.app import create_app
+from app.brain.embeddings import Model
 from app.domain.memory import Memory, Place
 from app.settings import read
 
@@ -54,17 +55,18 @@ def brain_database(dsn: str) -> Iterator[str]:
 
 
 def migrate(connection: Connection, direction: str) -> None:
-    """Run the brain's revision up or down."""
-    revision = importlib.import_module("migrations.versions.0002_brain")
+    """Run the brain's revisions up or down."""
+    names = ("0002_brain", "0006_brain_vectors")
     with Operations.context(MigrationContext.configure(connection)):
-        getattr(revision, direction)()
+        for name in names if direction == "upgrade" else reversed(names):
+            getattr(importlib.import_module(f"migrations.versions.{name}"), direction)()
 
 
 class ServedBrain:
     """The service on a port of its own that survives `stop` and `start`."""
 
-    def __init__(self, dsn: str, **variables: str) -> None:
-        self._app = create_app(read({"POSTGRES_DSN": dsn, **variables}))
+    def __init__(self, dsn: str, model: Model | None = None, **variables: str) -> None:
+        self._app = create_app(read({"POSTGRES_DSN": dsn, **variables}), model)
         self._port = 0
         self.start()
 
@@ -85,8 +87,13 @@ class ServedBrain:
         self._thread.join()
         self._server.server_close()
 
+    def catch_up(self) -> int:
+        """Give every memory its vector, as the process does in the background."""
+        return int(self._app.extensions["brain_upkeep"].once())
+
     def close(self) -> None:
         self.stop()
+        self._app.extensions["brain_upkeep"].close()
         self._app.extensions["brain"].engine.dispose()
 
 

@@ -22,7 +22,7 @@ from app.adapters.http.brain_answers import (
 )
 from app.adapters.http.brain_requests import header_text
 from app.brain.coordinates import as_bytes, as_numbers, coordinate_bytes
-from app.brain.recall import Term, score_of
+from app.brain.word_search import Term, score_of
 from app.brain.words import lexemes_of, place_lexeme, skeleton_of, text_of, words_of
 from app.domain.errors import BrainUnavailable, MemoryRefused, Rejected
 
