@@ -4,10 +4,10 @@ from flask import request
 
 from app.domain.conversation import RequestKey
 from app.gateway.problems import BadRequest
-from app.services.message_form import MAX_KEY_LENGTH, SessionForm, request_key
+from app.services.message_form import MAX_KEY_LENGTH, Keyed, request_key
 
 
-def key_of(form: SessionForm, default_tenant: str) -> RequestKey | None:
+def key_of(form: Keyed, default_tenant: str) -> RequestKey | None:
     """The key that came with this request, in the scope of its route; None where there is none."""
     key = request.headers.get("Idempotency-Key")
     if key is None:

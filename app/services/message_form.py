@@ -4,7 +4,7 @@ import hashlib
 import json
 import uuid
 from collections.abc import Mapping
-from typing import Annotated, Any
+from typing import Annotated, Any, Protocol
 
 from pydantic import BaseModel, ConfigDict, Field, StrictBool, StrictFloat, StrictInt, StrictStr, field_validator
 
@@ -92,7 +92,16 @@ def message_in(form: MessageForm, default_tenant: str, traceparent: str | None =
     )
 
 
-def request_key(key: str, route: str, form: SessionForm, default_tenant: str) -> RequestKey:
+class Keyed(Protocol):
+    """A body that an Idempotency-Key may come with."""
+
+    @property
+    def tenant_named(self) -> str: ...
+
+    def model_dump(self) -> dict[str, Any]: ...
+
+
+def request_key(key: str, route: str, form: Keyed, default_tenant: str) -> RequestKey:
     """The caller's key in its scope (`route`: method and path), with a digest that tells another body under it."""
     digest = hashlib.sha256(json.dumps(form.model_dump(), sort_keys=True).encode()).hexdigest()
     return RequestKey(key, form.tenant_named or default_tenant, route, "anonymous", digest)

@@ -112,6 +112,7 @@ TASK_FAILURES = Counter("task_failures", "Tasks that ended in an error, by famil
 STREAMS_OPEN = Gauge("gateway_streams_open", "Open streams", ("kind",), multiprocess_mode="livesum")
 WRITE_THROUGH = Counter("gateway_write_through_attempts", "Messages whose memory was written with them", ("path",))
 WRITE_THROUGH_RESULTS = Counter("gateway_write_through_results", "How that went: ok, queued, error", ("path", "result"))
+EXPORT_JOBS = Counter("gateway_export_jobs", "Export jobs: accepted, completed, failed, dead, cancelled", ("result",))
 GATEWAY_REQUESTS = Counter("gateway_requests", "Requests answered", ("method", "route", "status"))
 GATEWAY_LATENCY = Histogram(
     "gateway_request_latency_seconds",

@@ -249,7 +249,7 @@ WRONG_FILTERS = {
 
 
 @pytest.mark.parametrize(("query", "name"), WRONG_FILTERS.items(), ids=lambda value: value[:30])
-@pytest.mark.parametrize("path", ["/v1/admin/memory"])
+@pytest.mark.parametrize("path", ["/v1/admin/memory", "/v1/memory/export"])
 def test_a_wrong_filter_is_422_and_named(gateway: Gateway, path: str, query: str, name: str) -> None:
     if len(query) > 8000:
         query = query[:8000]
