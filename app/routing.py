@@ -31,6 +31,7 @@ class TaskName(StrEnum):
     PROBE_BRAIN = "brain.probe"
     MEASURE_DLQ = "dlq.measure"
     PRUNE = "retention.prune"
+    EXPORT = "exports.run"
 
 
 class Topic(StrEnum):
@@ -63,6 +64,7 @@ QUEUE_OF: dict[TaskName, Queue] = {
     TaskName.PROBE_BRAIN: Queue.MAINTENANCE,
     TaskName.MEASURE_DLQ: Queue.MAINTENANCE,
     TaskName.PRUNE: Queue.MAINTENANCE,
+    TaskName.EXPORT: Queue.MAINTENANCE,
 }
 
 
@@ -96,7 +98,7 @@ WORKERS: dict[ProcessName, Worker] = {
     ProcessName.WORKER_TOOLS: Worker((Queue.TOOLS,), ("tasks.tools",), "threads", 4),
     ProcessName.WORKER_DELIVERY: Worker(
         (Queue.OUTBOX, Queue.MEMORY_SYNC, Queue.MAINTENANCE),
-        ("tasks.outbox", "tasks.memory", "tasks.upkeep"),
+        ("tasks.outbox", "tasks.memory", "tasks.upkeep", "tasks.exports"),
         "threads",
         4,
     ),

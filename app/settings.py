@@ -74,6 +74,13 @@ class Settings(BaseModel):
     gateway_workers: int = _setting(2, "gateway processes", ge=1, le=64)
     gateway_threads: int = _setting(64, "threads per gateway process", ge=8, le=1024)
     gateway_max_streams: int = _setting(24, "open streams per gateway process; more answer 503", ge=1, le=512)
+    gateway_export_concurrency: int = _setting(2, "exports that stream at once, all processes together", ge=1, le=64)
+    gateway_exports_per_minute: int = _setting(10, "exports and export jobs a caller may ask for in a minute", ge=1)
+    gateway_export_require_tenant: bool = _setting(False, "an export has to name a tenant")
+    memory_export_max_rows: int = _setting(100_000, "most memories of one export", ge=1)
+    memory_export_page_size: int = _setting(1000, "memories that an export reads at once", ge=1, le=100_000)
+    memory_export_keep_hours: float = _setting(24, "hours that the bytes of a finished export job are kept", gt=0)
+    memory_export_max_bytes: int = _setting(2_147_483_648, "room for the bytes of all export jobs", ge=1024)
 
     # SomaBrain
     soma_base_url: str = _setting("", "SomaBrain, the memory service", "http://127.0.0.1:9696")

@@ -6,6 +6,7 @@ from app.services.probe_brain import probe_brain
 from app.services.sweep import sweep
 from app.telemetry.metrics import WORK_SWEPT
 from app.wiring.delivering import memory_plane, tool_calls, turns
+from app.wiring.exporting import export_jobs
 from app.wiring.process import this_process
 from tasks.application import celery
 from tasks.base import ServiceTask
@@ -15,7 +16,7 @@ from tasks.base import ServiceTask
 def sweep_work() -> dict[str, int]:
     """Free what the dead held and ring for what is due."""
     process = this_process()
-    freed = sweep(process.upkeep, turns(), tool_calls(), process.doorbell)
+    freed = sweep(process.upkeep, turns(), tool_calls(), process.doorbell, exports=export_jobs())
     for kind, rows in freed.items():
         WORK_SWEPT.labels(kind).inc(rows)
     return freed

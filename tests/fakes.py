@@ -2,6 +2,7 @@
 
 from tests.fakes_brain import InMemoryBrain
 from tests.fakes_desk import InMemoryDeadLetters, InMemoryWorkDesk
+from tests.fakes_exports import InMemoryExports
 from tests.fakes_live import InMemoryFeed
 from tests.fakes_parts import (
     BreaksOff,
@@ -20,6 +21,7 @@ __all__ = [
     "FakeClock",
     "InMemoryBrain",
     "InMemoryDeadLetters",
+    "InMemoryExports",
     "InMemoryFeed",
     "InMemoryReplica",
     "InMemoryStore",

@@ -161,6 +161,7 @@ class InMemoryWorkDesk:
             WorkName.MEMORY: self.store.memory_rows,
             WorkName.RECORD: self.store.record_rows,
             WorkName.TOOL_CALL: self.store.call_rows,
+            WorkName.EXPORT: self.store.export_rows,
         }
         return tables[kind]
 

@@ -120,6 +120,7 @@ class InMemoryStore:
         self.memory_rows: WorkTable[Memory] = WorkTable(self.clock, "pending", "pending")
         self.ledger_lines: dict[str, FakeLine] = {}
         self.call_rows: WorkTable[ToolRequest] = WorkTable(self.clock, "queued", "running")
+        self.export_rows: WorkTable[Any] = WorkTable(self.clock, "queued", "running")
         self.record_rows: WorkTable[FakeRecord] = WorkTable(self.clock, "pending", "pending")
         self._survived: list[tuple[WorkTable[Any], Sequence[Lease]]] = []
         self._memories = memories
@@ -190,6 +191,7 @@ class InMemoryStore:
                 "memory": self.memory_rows.end_leases_of(self._is_gone),
                 "record": self.record_rows.end_leases_of(self._is_gone),
                 "tool_call": self.call_rows.end_leases_of(self._is_gone),
+                "export": self.export_rows.end_leases_of(self._is_gone),
             }
 
     def _is_gone(self, owner: str) -> bool:

@@ -3,7 +3,7 @@
 import json
 from collections import defaultdict
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from zlib import crc32
 
 from app.domain.errors import LeaseLost, Rejected, WalUnavailable
@@ -116,7 +116,9 @@ class InMemoryReplica:
         self.places[batch.partition] = WalPlace(batch.end, batch.generation)
         stored = {key: (row.version, row.body_digest) for key, row in self.rows.items()}
         winners, conflicts = settle_versions(good, stored)
-        self.rows |= {row.event_id: row for row in winners}
+        for row in winners:
+            first = self.rows.get(row.event_id, row)
+            self.rows[row.event_id] = replace(row, wal_timestamp=first.wal_timestamp)
         raw = {record.offset: record.value for record in batch.records}
         reason = "the same event_id and version came with another body"
         poison = [*bad, *(Poison(row.offset, raw[row.offset], "conflict", reason) for row in conflicts)]

@@ -23,6 +23,7 @@ class WorkName(StrEnum):
     MEMORY = "memory"
     RECORD = "record"
     TOOL_CALL = "tool_call"
+    EXPORT = "export"
 
 
 class Retry(StrEnum):

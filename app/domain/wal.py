@@ -3,7 +3,7 @@
 import hashlib
 import json
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from app.domain.errors import PoisonRecord
@@ -196,7 +196,8 @@ def parse_all(records: Iterable[tuple[int, bytes]], now: float) -> tuple[list[Re
 def settle_versions(
     rows: Iterable[ReplicaRow], stored: Mapping[str, tuple[int, bytes]]
 ) -> tuple[list[ReplicaRow], list[ReplicaRow]]:
-    """The newest row of each event, and the rows that contradict one: same id and version, another body.
+    """The newest row of each event, and the rows that contradict one: same id and version, another body. A winner has
+    the timestamp of the first one that won: a memory's place in time does not depend on how records are batched.
 
     `stored` maps event ids to the (version, body digest) that the replica holds already.
     """
@@ -207,7 +208,8 @@ def settle_versions(
         version, digest = known.get(row.event_id, (0, b""))
         if row.version > version:
             known[row.event_id] = (row.version, row.body_digest)
-            winners[row.event_id] = row
+            first = winners.get(row.event_id, row)
+            winners[row.event_id] = replace(row, wal_timestamp=first.wal_timestamp)
         elif row.version == version and row.body_digest != digest:
             conflicts.append(row)
     return list(winners.values()), conflicts

@@ -10,6 +10,8 @@ from app.gateway.conversation import conversation
 from app.gateway.dead_letters import dead_letters
 from app.gateway.desk import desk
 from app.gateway.docs import docs_blueprint
+from app.gateway.downloads import downloads
+from app.gateway.exports import exports
 from app.gateway.imports import imports
 from app.gateway.memories import memories
 from app.gateway.memory import memory
@@ -23,7 +25,9 @@ from app.settings import Settings, settings
 from app.telemetry.logs import configure_logging
 from app.wiring.serving import Serving
 
-AREAS = (conversation, streams, tools, memories, imports, memory, dead_letters, desk, operations)
+AREAS = (
+    conversation, streams, tools, memories, imports, memory, exports, downloads, dead_letters, desk, operations,
+)  # fmt: skip
 
 
 def create_app(chosen: Settings | None = None) -> Flask:

@@ -31,9 +31,12 @@ _PROBLEM_TEXTS = {
     400: "Not JSON, or not an object",
     404: "Unknown, or not yours",
     409: "The same request is still being answered",
+    410: "It was there, and is gone for good",
     413: "Larger than this server takes",
     415: "Not JSON by its Content-Type",
+    416: "Beyond the end of what is there",
     422: "A value is wrong; `errors` says which",
+    429: "More often, or more at once, than is allowed; `Retry-After` says when to come again",
     503: "A dependency is away; `Retry-After` says when to come again",
 }
 _PROBLEM = {

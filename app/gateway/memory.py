@@ -1,36 +1,25 @@
 """The memory replica, for administrators."""
 
-import math
 from typing import Annotated, Any
 
 from pydantic import AwareDatetime, Field
 
+from app.domain.browse import MemoryFilter, Position
 from app.domain.errors import NotFound
 from app.gateway.api import Answer, Area, Query
 from app.gateway.paging import decode, encode
 from app.gateway.problems import BadRequest
 from app.gateway.room import room
+from app.services.memory_filter_form import MemoryFilterForm
 
 memory = Area("memory")
-_Filter = Annotated[str, Field(max_length=255)] | None
 
 
-class MemoryQuery(Query):
-    """Which memories; every filter given must hold."""
+class MemoryQuery(MemoryFilterForm, Query):
+    """Which memories, and which page of them."""
 
-    tenant: _Filter = None
-    persona_id: _Filter = None
-    role: _Filter = None
-    session_id: _Filter = None
-    universe: _Filter = None
-    namespace: _Filter = None
     after: str = ""
     limit: Annotated[int, Field(ge=1, le=200)] = 50
-
-    def filters(self) -> dict[str, str]:
-        """The filters that were given."""
-        names = ("tenant", "persona_id", "role", "session_id", "universe", "namespace")
-        return {name: value for name in names if (value := getattr(self, name)) is not None}
 
 
 class MemoryItem(Answer):
@@ -42,6 +31,8 @@ class MemoryItem(Answer):
     persona_id: str | None
     tenant: str
     role: str | None
+    universe: str
+    namespace: str
     coord: list[float] | None
     request_id: str | None
     trace_id: str | None
@@ -68,13 +59,27 @@ class MemoryItems(Answer):
 )
 def list_memory(query: MemoryQuery) -> MemoryItems:
     """One page."""
-    before = decode(query.after, float, int)
-    if before is not None and not (math.isfinite(before[0]) and abs(before[1]) < 2**63):
-        raise BadRequest(422, "this cursor is not one of ours")
-    rows = room().serving.browser.memories(query.filters(), before, query.limit + 1)
-    items = [_item(row) for row in rows[: query.limit]]
+    wanted = query.filter()
+    rows = room().serving.browser.memories(wanted, _place(query.after, wanted), query.limit + 1)
+    items = [MemoryItem(**row) for row in rows[: query.limit]]
     more = len(rows) > query.limit
-    return MemoryItems(items=items, next_cursor=encode(items[-1].wal_timestamp, items[-1].id) if more else None)
+    return MemoryItems(items=items, next_cursor=_cursor(items[-1], wanted) if more else None)
+
+
+def _cursor(item: MemoryItem, wanted: MemoryFilter) -> str:
+    place = Position(item.wal_timestamp, item.id)
+    return encode(place.wal_timestamp, place.row_id, wanted.seal(place))
+
+
+def _place(cursor: str, wanted: MemoryFilter) -> Position | None:
+    found = decode(cursor, float, int, str)
+    if found is None:
+        return None
+    place = Position(*found[:2])
+    if wanted.seal(place) != found[2]:
+        detail = "this cursor belongs to a list with other filters; leave `after` out, or use the filters of that list"
+        raise BadRequest(422, detail, [{"loc": ["query", "after"], "msg": "a cursor of another list"}])
+    return place
 
 
 @memory.route("GET", "/v1/admin/memory/<event_id>", "One memory of the replica", answer=MemoryItem, errors=(404, 503))
@@ -83,8 +88,4 @@ def get_memory(event_id: str) -> MemoryItem:
     row = room().serving.browser.memory(event_id)
     if row is None:
         raise NotFound("there is no such memory")
-    return _item(row)
-
-
-def _item(row: Any) -> MemoryItem:
-    return MemoryItem(**{**row, "payload": row["payload"] or {}})
+    return MemoryItem(**row)

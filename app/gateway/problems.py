@@ -12,6 +12,7 @@ from werkzeug.exceptions import HTTPException, MethodNotAllowed, RequestEntityTo
 
 from app.adapters.http.websocket import ForeignOrigin
 from app.domain.errors import Conflict, NotFound, Rejected, Retryable
+from app.domain.rate_limit import OverLimit, Verdict
 
 _RETRY_AFTER_SECONDS = 2.0
 _log = logging.getLogger(__name__)
@@ -56,6 +57,7 @@ def handle_errors(app: Flask) -> None:
     app.register_error_handler(NotFound, lambda error: problem(404, _sentence(error)))
     app.register_error_handler(Conflict, lambda error: problem(409, _sentence(error)))
     app.register_error_handler(Rejected, lambda error: problem(422, _sentence(error)))
+    app.register_error_handler(OverLimit, _over_limit)
     app.register_error_handler(Retryable, _retryable)
     app.register_error_handler(HTTPException, _http)
     app.register_error_handler(Exception, _defect)
@@ -74,6 +76,21 @@ def _retryable(error: Retryable) -> Response:
     after = ceil(error.retry_after or _RETRY_AFTER_SECONDS)
     _log.warning("503: %s", error)
     return problem(503, f"{_sentence(error)} Try again in {after} s.", {"Retry-After": str(after)})
+
+
+def _over_limit(error: OverLimit) -> Response:
+    after = ceil(error.retry_after or _RETRY_AFTER_SECONDS)
+    headers = {"Retry-After": str(after)} | (rate_headers(error.verdict) if error.verdict else {})
+    return problem(429, f"{_sentence(error)} Try again in {after} s.", headers)
+
+
+def rate_headers(verdict: Verdict) -> dict[str, str]:
+    """What a caller may still do, and after how many seconds everything again."""
+    return {
+        "RateLimit-Limit": str(verdict.rate.tokens),
+        "RateLimit-Remaining": str(verdict.remaining),
+        "RateLimit-Reset": str(ceil(verdict.owed)),
+    }
 
 
 def _http(error: HTTPException) -> Response:

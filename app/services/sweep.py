@@ -23,17 +23,26 @@ class SweptCalls(Protocol):
     def due(self, limit: int) -> list[str]: ...
 
 
+class SweptExports(Protocol):
+    """The export jobs, as the sweep sees them."""
+
+    def due(self, limit: int) -> list[str]: ...
+
+
 class SweptLeases(Protocol):
     """The leases of all kinds of work, as the sweep sees them."""
 
     def end_leases_of_the_dead(self) -> dict[str, int]: ...
 
 
-def sweep(leases: SweptLeases, turns: SweptTurns, calls: SweptCalls, doorbell: Doorbell) -> dict[str, int]:
+def sweep(
+    leases: SweptLeases, turns: SweptTurns, calls: SweptCalls, doorbell: Doorbell, *, exports: SweptExports
+) -> dict[str, int]:
     """Free the dead's rows, ring for what is due and for drains whose rows were freed; rows freed, by kind of work."""
     freed = leases.end_leases_of_the_dead()
     _ring_for(TaskName.RESPOND, turns, doorbell)
     _ring_for(TaskName.EXECUTE_TOOL, calls, doorbell)
+    _ring_for(TaskName.EXPORT, exports, doorbell)
     if freed.get("memory"):
         doorbell.ring(TaskName.SYNC_MEMORIES)
     if freed.get("record"):
@@ -41,7 +50,7 @@ def sweep(leases: SweptLeases, turns: SweptTurns, calls: SweptCalls, doorbell: D
     return freed
 
 
-def _ring_for(task: TaskName, work: SweptTurns | SweptCalls, doorbell: Doorbell) -> None:
+def _ring_for(task: TaskName, work: SweptTurns | SweptCalls | SweptExports, doorbell: Doorbell) -> None:
     # Rings that nobody hears pile up in Redis: while enough of them wait, more would only delay the others.
     if doorbell.waiting(task) < _ENOUGH_WAITING:
         for key in work.due(_RINGS_AT_ONCE):

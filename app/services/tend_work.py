@@ -9,7 +9,11 @@ from app.domain.errors import Conflict, NotFound
 from app.domain.ports import Doorbell
 from app.routing import TaskName
 
-_ONE_BY_ONE = {WorkName.TURN: TaskName.RESPOND, WorkName.TOOL_CALL: TaskName.EXECUTE_TOOL}
+_ONE_BY_ONE = {
+    WorkName.TURN: TaskName.RESPOND,
+    WorkName.TOOL_CALL: TaskName.EXECUTE_TOOL,
+    WorkName.EXPORT: TaskName.EXPORT,
+}
 _DRAINS = {WorkName.MEMORY: TaskName.SYNC_MEMORIES, WorkName.RECORD: TaskName.DRAIN_OUTBOX}
 
 

@@ -125,6 +125,7 @@ WRITE_THROUGH_WAL = Counter(
     "Their records for the log by then: ok (owed), queued, error",
     ("path", "result"),
 )
+EXPORT_JOBS = Counter("gateway_export_jobs", "Export jobs: accepted, completed, failed, dead, cancelled", ("result",))
 GATEWAY_REQUESTS = Counter("gateway_requests", "Requests answered", ("method", "route", "status"))
 GATEWAY_LATENCY = Histogram(
     "gateway_request_latency_seconds",

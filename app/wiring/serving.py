@@ -3,21 +3,27 @@
 from functools import cached_property
 
 from app.adapters.http.brain import HttpBrain
+from app.adapters.local_rate_limit import LocalRateLimiter
 from app.adapters.redis.connection import ping
 from app.adapters.redis.live import RedisFeed
+from app.adapters.redis.rate_limit import RedisRateLimiter
 from app.adapters.sql.browse import SqlBrowser
 from app.adapters.sql.dead_letters import SqlDeadLetters
 from app.adapters.sql.desk import SqlWorkDesk
+from app.adapters.sql.export_desk import SqlExportDesk
+from app.adapters.sql.export_stream import SqlExportStream
 from app.adapters.sql.inbox import SqlInbox
 from app.adapters.sql.ledger import SqlLedger
 from app.adapters.sql.patience import SERVING
-from app.adapters.sql.search import SqlMemorySearch
+from app.adapters.sql.recall_search import SqlMemorySearch
 from app.adapters.sql.stream_store import SqlStreamStore
 from app.adapters.sql.tool_requests import SqlToolRequests
 from app.crash_points import CrashStep
+from app.domain.rate_limit import RateLimiter
 from app.domain.tools import Toolbox
 from app.routing import dead_letter_topic
 from app.services.accept_message import Reception
+from app.services.export_memory import Exporting
 from app.services.follow_session import StreamRoom
 from app.services.keep_memories import MemoryDoor
 from app.services.recall_memories import Recall
@@ -26,6 +32,7 @@ from app.services.request_tool import ToolCounter
 from app.services.tend_work import Tending
 from app.settings import Settings
 from app.wiring.crashing import ends_after
+from app.wiring.exporting import export_engine
 from app.wiring.process import Process
 from app.wiring.remembering import memory_plane_of
 from app.wiring.tooling import toolbox_of
@@ -59,6 +66,25 @@ class Serving(Process):
     def browser(self) -> SqlBrowser:
         """Lists for people."""
         return SqlBrowser(self.engine)
+
+    @cached_property
+    def limiter(self) -> RateLimiter:
+        """Counts what callers ask for, over all processes while Redis is there."""
+        local = LocalRateLimiter(self.clock)
+        return RedisRateLimiter(self.settings.redis_url.get_secret_value(), local, self.clock)
+
+    @cached_property
+    def exporting(self) -> Exporting:
+        """What streaming an export needs; with room for those who are told that no slot is free."""
+        at_once = self.settings.gateway_export_concurrency
+        engine = export_engine(self, at_once + 2)
+        stream = SqlExportStream(engine, at_once, self.settings.memory_export_page_size)
+        return Exporting(stream, self.clock, self.settings.memory_export_max_rows)
+
+    @cached_property
+    def export_desk(self) -> SqlExportDesk:
+        """Export jobs."""
+        return SqlExportDesk(self.engine, self.settings.memory_export_max_bytes)
 
     @cached_property
     def letter_desk(self) -> LetterDesk:

@@ -8,6 +8,7 @@ from typing import Any, Protocol
 from sqlalchemy import Engine, text
 
 from app.adapters.sql.engine import create_engine
+from app.adapters.sql.export_jobs import SqlExportJobs
 from app.adapters.sql.inbox import MemoryDefaults, SqlInbox
 from app.adapters.sql.ledger import SqlLedger
 from app.adapters.sql.outboxes import SqlMemoryOutbox, SqlMessageOutbox
@@ -18,6 +19,7 @@ from app.adapters.sql.tool_calls import SqlToolCalls
 from app.adapters.sql.tool_requests import SqlToolRequests
 from app.adapters.sql.turns import SqlTurns
 from app.adapters.sql.upkeep import SqlUpkeep
+from app.domain.export_ports import ExportJobs
 from app.domain.ledger import Ledger
 from app.domain.memory import WalRecord
 from app.domain.ports import Inbox, MemoryOutbox, MessageOutbox, Sent, Turns
@@ -26,11 +28,13 @@ from app.domain.tool_ports import ToolCalls, ToolRequests
 from app.services.sweep import SweptTurns
 from tests.builders import an_id
 from tests.conftest import eventually
-from tests.fakes import InMemoryStore
+from tests.fakes import InMemoryExports, InMemoryStore
 from tests.fakes_work import Row
 
 TOPIC = "memory.wal"
 CALL_SECONDS = 6.0
+ROOM = 2**31
+"""Bytes that all exports together may take."""
 
 
 class AllTurns(Turns, SweptTurns, Protocol):
@@ -46,6 +50,7 @@ class Process:
     memories: MemoryOutbox
     records: MessageOutbox
     calls: ToolCalls
+    exports: ExportJobs
     presence: Any
 
     def appear(self) -> "Process":
@@ -134,6 +139,7 @@ class MemoryRig(StoreRig):
             self.store.memory_outbox(owner, lease_seconds),
             self.store.message_outbox(owner, lease_seconds),
             self.store.tool_calls(presence, lease_seconds),
+            InMemoryExports(self.store, presence, lease_seconds),
             presence,
         )
 
@@ -154,7 +160,7 @@ class MemoryRig(StoreRig):
     def _row(self, kind: str, key: str) -> Row[Any]:
         tables: dict[str, Any] = {
             "turn": self.store.turn_rows, "memory": self.store.memory_rows, "record": self.store.record_rows,
-            "tool_call": self.store.call_rows,
+            "tool_call": self.store.call_rows, "export": self.store.export_rows,
         }  # fmt: skip
         found: Row[Any] = tables[kind].rows[key]
         return found
@@ -187,6 +193,7 @@ _TABLES = {
     "memory": ("memory_write_outbox", "event_id", "'pending'"),
     "record": ("message_outbox", "id", "'pending'"),
     "tool_call": ("tool_calls", "call_id", "'queued', 'running'"),
+    "export": ("export_jobs", "job_id", "'queued', 'running'"),
 }
 
 
@@ -201,7 +208,7 @@ class PostgresRig(StoreRig):
         self.tools = SqlToolRequests(engine)
         self.ledger = SqlLedger(engine, TOPIC, CALL_SECONDS)
         for table, _, owed in _TABLES.values():
-            ended = "cancelled" if table in ("turns", "tool_calls") else "dead"
+            ended = "cancelled" if table in ("turns", "tool_calls", "export_jobs") else "dead"
             free = "lease_owner = NULL, lease_until = NULL, finished_at = now()"
             self._sql(f"UPDATE {table} SET state = '{ended}', {free} WHERE state IN ({owed})")
 
@@ -215,6 +222,7 @@ class PostgresRig(StoreRig):
             SqlMemoryOutbox(self._engine, presence, lease_seconds, TOPIC),
             SqlMessageOutbox(self._engine, presence, lease_seconds),
             SqlToolCalls(self._engine, presence, lease_seconds),
+            SqlExportJobs(self._engine, presence, lease_seconds, ROOM, 24),
             presence,
         )
 
@@ -231,7 +239,7 @@ class PostgresRig(StoreRig):
             )
 
     def sweep(self) -> dict[str, int]:
-        return {"turn": 0, "memory": 0, "record": 0, "tool_call": 0, **SqlUpkeep(self._engine).end_leases_of_the_dead()}
+        return {**dict.fromkeys(_TABLES, 0), **SqlUpkeep(self._engine).end_leases_of_the_dead()}
 
     def row(self, kind: str, key: str) -> RowState:
         table, column, _ = _TABLES[kind]

@@ -75,7 +75,7 @@ def counts(rig: WorkRig) -> dict[str, WorkCount]:
 
 
 def test_every_kind_is_counted_even_when_nothing_is_owed(rig: WorkRig) -> None:
-    assert [count.kind for count in rig.desk.counts()] == ["turn", "memory", "record", "tool_call"]
+    assert [count.kind for count in rig.desk.counts()] == list(WorkName)
     for count in rig.desk.counts():
         assert (count.owed, count.waiting, count.leased, count.dead, count.oldest_age_seconds) == (0, 0, 0, 0, 0)
     assert items(rig) == []

@@ -25,6 +25,9 @@ class ReplicaRig(ABC):
     def row(self, event_id: str) -> dict[str, Any] | None: ...
 
     @abstractmethod
+    def timestamp(self, event_id: str) -> float: ...
+
+    @abstractmethod
     def dead(self, partition: WalPartition) -> list[tuple[int, str, bytes]]: ...
 
     @abstractmethod
@@ -42,6 +45,9 @@ class MemoryReplicaRig(ReplicaRig):
             return None
         payload = None if row.deleted else dict(row.payload)
         return {"version": row.version, "deleted": row.deleted, "payload": payload, "tenant": row.tenant}
+
+    def timestamp(self, event_id: str) -> float:
+        return self.fake.rows[event_id].wal_timestamp
 
     def dead(self, partition: WalPartition) -> list[tuple[int, str, bytes]]:
         found = [(key, item) for key, item in self.fake.dead.items() if key[0] == partition]
@@ -61,6 +67,10 @@ class SqlReplicaRig(ReplicaRig):
                  FROM memory_replica WHERE event_id = :id"""
         rows = self._all(sql, id=event_id)
         return dict(rows[0]) if rows else None
+
+    def timestamp(self, event_id: str) -> float:
+        sql = "SELECT wal_timestamp FROM memory_replica WHERE event_id = :id"
+        return float(self._all(sql, id=event_id)[0]["wal_timestamp"])
 
     def dead(self, partition: WalPartition) -> list[tuple[int, str, bytes]]:
         sql = """SELECT source_offset, error_kind, raw FROM dlq_messages
@@ -150,6 +160,23 @@ def test_a_deleted_memory_leaves_a_tombstone_without_its_payload(rig: ReplicaRig
     store(rig, a_batch(partition, 2, wal_bytes(event_id)))
 
     assert rig.row(event_id) == {"version": 2, "deleted": True, "payload": None, "tenant": "t1"}
+
+
+def test_a_memory_keeps_its_first_place_in_time_however_its_versions_are_batched(
+    rig: ReplicaRig, partition: WalPartition
+) -> None:
+    apart, together = an_id(), an_id()
+    changes = {
+        event_id: [wal_bytes(event_id, version=version, timestamp=1000.0 + version) for version in (1, 2, 3)]
+        for event_id in (apart, together)
+    }
+
+    for offset, value in enumerate(changes[apart]):
+        store(rig, a_batch(partition, offset, value))
+    store(rig, a_batch(partition, 3, *changes[together]))
+
+    assert (rig.timestamp(apart), rig.timestamp(together)) == (1001.0, 1001.0)
+    assert (rig.row(together) or {})["version"] == 3
 
 
 def test_the_same_version_with_another_body_is_a_dead_letter(rig: ReplicaRig, partition: WalPartition) -> None:

@@ -309,7 +309,7 @@ def dead(gateway: Gateway, outbox: SqlMemoryOutbox) -> str:
 def test_the_work_shows_what_is_dead_and_why(gateway: Gateway, dead: str) -> None:
     found = gateway.get("/v1/admin/work", params={"kind": "memory", "state": "dead", "limit": 200}).json()
 
-    assert [count["kind"] for count in found["counts"]] == ["turn", "memory", "record", "tool_call"]
+    assert [count["kind"] for count in found["counts"]] == ["turn", "memory", "record", "tool_call", "export"]
     assert set(found["counts"][0]) == {"kind", "owed", "waiting", "leased", "dead", "oldest_age_seconds"}
     (item,) = [item for item in found["items"] if item["id"] == dead]
     assert (item["state"], item["reason"], item["attempts"]) == ("dead", "SomaBrain refused it", 1)
@@ -386,7 +386,7 @@ def test_unknown_work_is_404(gateway: Gateway, what: str, deed: str) -> None:
 
 
 WRONG_WORK = [
-    "limit=0", "limit=201", "kind=export", "state=done", "after=x", "colour=red", "after=WzEsIDIsIDMsIDRd",
+    "limit=0", "limit=201", "kind=letter", "state=done", "after=x", "colour=red", "after=WzEsIDIsIDMsIDRd",
     "after=WzAsICJ4IiwgInR1cm4iLCAiMSJd", "after=WzAsICIyMDI2LTAxLTAxVDAwOjAwOjAwIiwgInR1cm4iLCAiMSJd",
     "after=WzcsICIyMDI2LTAxLTAxVDAwOjAwOjAwWiIsICJ0dXJuIiwgIjEiXQ",
 ]  # fmt: skip

@@ -19,6 +19,7 @@ from app.settings import Settings
 from tests.builders import NOW, a_batch, an_id, wal_bytes
 from tests.conftest import eventually
 from tests.integration.gateway_process import Gateway, assert_problem
+from tests.memory_rows import put
 
 
 @pytest.fixture(scope="module")
@@ -238,12 +239,89 @@ def test_memories_are_paged_and_filtered(gateway: Gateway, remembered: str) -> N
     assert pages(gateway, "/v1/admin/memory", 200, tenant=remembered, session_id="none") == []
 
 
+WRONG_FILTERS = {
+    "min_ts=soon": "min_ts", "max_ts=NaN": "max_ts", "min_ts=inf": "min_ts", "min_ts=-1": "min_ts",
+    "max_ts=1969-12-31": "max_ts", "min_ts=5&max_ts=4": "max_ts", "min_ts=1e999": "min_ts", "q=": "q", "q=%20": "q",
+    "q=...": "q", "q=" + "x" * 501: "q", "tenant=" + "x" * 10_000: "tenant", "tenant=a&tenant=b": "tenant",
+    "tenant[]=a": "tenant[]", "tenant[$ne]=a": "tenant[$ne]", "role__in=a,b": "role__in", "role=a%00b": "role",
+    "q=a%00b": "q",
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(("query", "name"), WRONG_FILTERS.items(), ids=lambda value: value[:30])
+@pytest.mark.parametrize("path", ["/v1/admin/memory", "/v1/memory/export"])
+def test_a_wrong_filter_is_422_and_named(gateway: Gateway, path: str, query: str, name: str) -> None:
+    if len(query) > 8000:
+        query = query[:8000]
+    problem = assert_problem(gateway.get(f"{path}?{query}"), 422)
+
+    assert problem["errors"][0]["loc"] == ["query", *name.split(".")]
+    assert problem["errors"][0]["msg"]
+
+
+def test_what_looks_like_an_operator_is_only_a_value(gateway: Gateway, remembered: str) -> None:
+    for value in ("!=", "> 'a'", "*", f"{remembered}' OR '1'='1", "{}", '["user"]', "%"):
+        assert pages(gateway, "/v1/admin/memory", 200, tenant=remembered, role=value) == []
+
+
+def test_memories_are_found_by_words_within_times(gateway: Gateway, engine: Engine) -> None:
+    tenant, ids = put(engine, *(f"word {number} of 50% and snake_case" for number in range(6)), wal_timestamp=5.0)
+
+    found = pages(gateway, "/v1/admin/memory", 2, tenant=tenant, q="WORD 50%")
+
+    assert [item["event_id"] for item in found] == ids[::-1]
+    assert pages(gateway, "/v1/admin/memory", 2, tenant=tenant, q="word", min_ts="5.5") == []
+    assert len(pages(gateway, "/v1/admin/memory", 2, tenant=tenant, q="snake_case", min_ts="5", max_ts="5")) == 6
+
+
+def test_a_cursor_belongs_to_its_filters(gateway: Gateway, remembered: str) -> None:
+    page = gateway.get("/v1/admin/memory", params={"tenant": remembered, "limit": 2}).json()
+
+    other = gateway.get("/v1/admin/memory", params={"tenant": remembered, "q": "hello", "after": page["next_cursor"]})
+
+    assert_problem(other, 422, "leave `after` out")
+    assert gateway.get("/v1/admin/memory", params={"tenant": remembered, "limit": 3, "after": page["next_cursor"]}).ok
+
+
+def test_a_walk_meets_every_memory_once_while_they_are_written_changed_and_forgotten(
+    gateway: Gateway, engine: Engine
+) -> None:
+    tenant, partition = an_id("t-"), WalPartition(an_id("wal-"), 0)
+    replica, offset = SqlReplica(engine), 0
+    generation = replica.take(partition).generation
+
+    def write(*bodies: bytes) -> None:
+        nonlocal offset
+        batch = a_batch(partition, offset, *bodies, generation=generation)
+        good, bad = parse_all(((record.offset, record.value) for record in batch.records), NOW.timestamp())
+        replica.store(batch, good, bad)
+        offset += len(bodies)
+
+    keys = [f"{tenant}:{number}" for number in range(30)]
+    write(*(wal_bytes(key, tenant=tenant, timestamp=1000.0 + number) for number, key in enumerate(keys)))
+    seen: list[str] = []
+    after: str | None = ""
+    for step in range(30):
+        page = gateway.get("/v1/admin/memory", params={"tenant": tenant, "limit": 4, "after": after or ""}).json()
+        seen += [item["event_id"] for item in page["items"]]
+        after = page["next_cursor"]
+        if after is None:
+            break
+        write(
+            wal_bytes(keys[step], tenant=tenant, version=2, timestamp=5000.0, payload={"content": "changed"}),
+            wal_bytes(keys[-1 - step], tenant=tenant, version=3, timestamp=6000.0, type="memory.delete"),
+            wal_bytes(f"{tenant}:new-{step}", tenant=tenant, timestamp=7000.0 + step),
+        )
+
+    assert seen == keys[::-1]
+
+
 def test_one_memory_can_be_looked_at(gateway: Gateway, remembered: str) -> None:
     item = gateway.get(f"/v1/admin/memory/{remembered}:0").json()
 
     assert set(item) == {
-        "id", "event_id", "session_id", "persona_id", "tenant", "role", "coord", "request_id", "trace_id", "payload",
-        "wal_timestamp", "created_at", "deleted_at",
+        "id", "event_id", "session_id", "persona_id", "tenant", "role", "universe", "namespace", "coord", "request_id",
+        "trace_id", "payload", "wal_timestamp", "created_at", "deleted_at",
     }  # fmt: skip
     assert item["payload"]["content"] == "hello"
     assert_problem(gateway.get("/v1/admin/memory/nothing"), 404)

@@ -137,7 +137,7 @@ def test_a_lost_ring_costs_a_sweep(gateway: Gateway, engine: Engine, worker: Wor
     bell = RecordingDoorbell()
 
     process = store.process()
-    sweep(SqlUpkeep(engine), process.turns, process.calls, bell)
+    sweep(SqlUpkeep(engine), process.turns, process.calls, bell, exports=process.exports)
 
     assert (call_id,) in [ring.ids for ring in bell.rings]
 

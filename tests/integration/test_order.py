@@ -123,7 +123,7 @@ def test_a_stuck_sessions_queue_does_not_crowd_out_the_others_rings(store: Postg
     with worker.process.turns.working_on(ids[0]):
         other, bell = say(store), RecordingDoorbell()
 
-        sweep(_NothingDied(), worker.process.turns, worker.process.calls, bell)
+        sweep(_NothingDied(), worker.process.turns, worker.process.calls, bell, exports=worker.process.exports)
 
         assert [ring.ids for ring in bell.rings] == [(other,)]
 

@@ -17,6 +17,7 @@ STATES = {
     "message_outbox": ("pending", "sent", "dead", "discarded"),
     "dlq_messages": ("open", "replayed", "discarded"),
     "tool_calls": ("queued", "running", "succeeded", "failed", "unknown", "cancelled", "dead", "discarded"),
+    "export_jobs": ("queued", "running", "completed", "failed", "cancelled", "dead", "discarded"),
 }
 OWED = {"queued", "running", "pending"}
 _ROW = re.compile(r"^\| `(\w+)` \| `(\w+)` \| `(\w+)` \|", re.MULTILINE)
@@ -26,6 +27,7 @@ _KEYS = {
     "message_outbox": "id",
     "dlq_messages": "id",
     "tool_calls": "call_id",
+    "export_jobs": "job_id",
 }
 _INSERT = {
     "turns": """
@@ -34,6 +36,10 @@ _INSERT = {
     "tool_calls": """
         INSERT INTO tool_calls (call_id, session_id, tenant, tool, effect, state, lease_owner, lease_until, finished_at)
         VALUES (:id, :session, 't', 'echo', 'read', :state, :owner, :until, :finished) RETURNING call_id""",
+    "export_jobs": """
+        INSERT INTO export_jobs (job_id, tenant, filters, row_limit, sha256, expires_at, state, lease_owner,
+                                 lease_until, finished_at)
+        VALUES (:id, :session, '{}', 1, '', now(), :state, :owner, :until, :finished) RETURNING job_id""",
     "memory_write_outbox": """
         INSERT INTO memory_write_outbox (event_id, tenant, namespace, universe, role, payload, idempotency_key, state,
                                          finished_at)
@@ -73,7 +79,7 @@ def change(connection: Connection, table: str, before: str, after: str) -> None:
     values = {"id": name, "session": name, "state": before, **_beside(before)}
     key = connection.execute(text(_INSERT[table]), values).scalar_one()
     held = "lease_owner = :owner, lease_until = :until, finished_at = :finished"
-    columns = {"turns": held, "tool_calls": held}
+    columns = {"turns": held, "tool_calls": held, "export_jobs": held}
     also = columns.get(table, "finished_at = :finished") if table != "dlq_messages" else "settled_at = :finished"
     statement = f"UPDATE {table} SET state = :state, {also} WHERE {_KEYS[table]} = :key"
     connection.execute(text(statement), {"key": key, "state": after, **_beside(after)})

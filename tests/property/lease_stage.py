@@ -8,6 +8,7 @@ from typing import Any
 
 from sqlalchemy import Connection, Engine, text
 
+from app.adapters.sql.export_jobs import SqlExportJobs
 from app.adapters.sql.leases import Leases
 from app.adapters.sql.outboxes import SqlMemoryOutbox, SqlMessageOutbox
 from app.adapters.sql.tool_calls import SqlToolCalls
@@ -15,7 +16,7 @@ from app.adapters.sql.turns import SqlTurns
 from app.adapters.sql.work_kinds import TURNS, WorkKind
 from app.domain.leases import Lease
 from tests.builders import an_id
-from tests.contracts.store_rig import TOPIC, MemoryRig, PostgresRig, Process, StoreRig
+from tests.contracts.store_rig import ROOM, TOPIC, MemoryRig, PostgresRig, Process, StoreRig
 from tests.property.lease_model import LEASE
 
 
@@ -139,6 +140,7 @@ class PostgresStage(Stage):
             SqlMemoryOutbox(self._engine, presence, LEASE, TOPIC),
             SqlMessageOutbox(self._engine, presence, LEASE),
             SqlToolCalls(self._engine, presence, LEASE),
+            SqlExportJobs(self._engine, presence, LEASE, ROOM, 24),
             lock,
         )
 

@@ -46,7 +46,7 @@ def test_lists_say_their_limits(description: dict[str, Any]) -> None:
 def test_a_parameter_shows_the_values_it_may_have(description: dict[str, Any]) -> None:
     parameters = {p["name"]: p["schema"] for p in description["paths"]["/v1/admin/work"]["get"]["parameters"]}
 
-    assert parameters["kind"]["anyOf"][0]["enum"] == ["turn", "memory", "record", "tool_call"]
+    assert parameters["kind"]["anyOf"][0]["enum"] == ["turn", "memory", "record", "tool_call", "export"]
     assert parameters["state"]["anyOf"][0]["enum"] == ["owed", "waiting", "leased", "dead"]
     assert "$ref" not in str(parameters)
 

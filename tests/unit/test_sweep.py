@@ -3,12 +3,12 @@
 from app.routing import TaskName
 from app.services.sweep import sweep
 from tests.builders import a_message, a_record, a_tool_request
-from tests.fakes import InMemoryStore, RecordingDoorbell, Ring
+from tests.fakes import InMemoryExports, InMemoryStore, RecordingDoorbell, Ring
 
 
 def swept(store: InMemoryStore, bell: RecordingDoorbell) -> dict[str, int]:
     sweeper = store.presence("sweeper")
-    return sweep(store, store.turns(sweeper), store.tool_calls(sweeper), bell)
+    return sweep(store, store.turns(sweeper), store.tool_calls(sweeper), bell, exports=InMemoryExports(store, sweeper))
 
 
 def test_what_the_dead_held_is_free_and_rung_for() -> None:
@@ -28,7 +28,7 @@ def test_what_the_dead_held_is_free_and_rung_for() -> None:
 
     freed = swept(store, bell)
 
-    assert freed == {"turn": 1, "memory": 1, "record": 1, "tool_call": 1}
+    assert freed == {"turn": 1, "memory": 1, "record": 1, "tool_call": 1, "export": 0}
     assert [ring.task for ring in bell.rings] == [
         TaskName.RESPOND, TaskName.EXECUTE_TOOL, TaskName.SYNC_MEMORIES, TaskName.DRAIN_OUTBOX,
     ]  # fmt: skip
@@ -48,7 +48,7 @@ def test_a_ring_of_the_sweep_expires_but_not_before_a_full_line_is_heard() -> No
 def test_nothing_due_is_no_ring() -> None:
     store, bell = InMemoryStore(), RecordingDoorbell()
 
-    assert swept(store, bell) == {"turn": 0, "memory": 0, "record": 0, "tool_call": 0}
+    assert swept(store, bell) == {"turn": 0, "memory": 0, "record": 0, "tool_call": 0, "export": 0}
     assert not bell.rings
 
 

@@ -75,11 +75,15 @@ def client_left(sock: socket.socket) -> bool:
         return True
 
 
-def bound_sending(sock: socket.socket, seconds: int = 5) -> None:
-    """A reader that takes nothing for so long breaks the connection, instead of holding the thread that writes."""
+def bound_sending(sock: socket.socket, seconds: int = 5, silence_seconds: int = 20) -> None:
+    """A reader that takes nothing for so long breaks the connection, instead of holding the thread that writes.
+
+    `seconds` count while nothing can be written, and begin anew whenever the kernel finds room for some more;
+    `silence_seconds` count from the last byte that the reader's side took, whatever room there is.
+    """
     sock.settimeout(None)
     sock.setsockopt(socket.SOL_SOCKET, socket.SO_SNDTIMEO, struct.pack("@ll", seconds, 0))
     sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
     if sock.family in (socket.AF_INET, socket.AF_INET6):
         sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        sock.setsockopt(socket.IPPROTO_TCP, _TCP_USER_TIMEOUT, 20_000)
+        sock.setsockopt(socket.IPPROTO_TCP, _TCP_USER_TIMEOUT, silence_seconds * 1000)

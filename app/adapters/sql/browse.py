@@ -6,17 +6,14 @@ from typing import Any
 from sqlalchemy import Engine, RowMapping, text
 
 from app.adapters.sql.engine import transaction
+from app.adapters.sql.memory_search import COLUMNS, Span, find_page
+from app.domain.browse import MemoryFilter, Position
 
 _SESSION_COLUMNS = "session_id, persona_id, tenant, subject, metadata, analysis, paused, created_at, updated_at"
-_MEMORY_COLUMNS = (
-    "id, event_id, session_id, persona_id, tenant, role, coord, request_id, trace_id, payload, wal_timestamp,"
-    " created_at, deleted_at"
-)
-_MEMORY_FILTERS = ("tenant", "persona_id", "role", "session_id", "universe", "namespace")
 
 
 class SqlBrowser:
-    """`Browser` on Postgres: each list is one statement over one index."""
+    """`Browser` on Postgres: each list reads as much of an index as it shows."""
 
     def __init__(self, engine: Engine) -> None:
         self._engine = engine
@@ -41,23 +38,14 @@ class SqlBrowser:
             WHERE session_id = :session_id AND seq > :after ORDER BY seq LIMIT :limit"""
         return self._all(statement, {"session_id": session_id, "after": after, "limit": limit})
 
-    def memories(
-        self, filters: Mapping[str, str], before: tuple[float, int] | None, limit: int
-    ) -> Sequence[RowMapping]:
-        """Newest first; `filters` may name tenant, persona_id, role, session_id, universe, namespace."""
-        conditions = [f"{name} = :{name}" for name in _MEMORY_FILTERS if name in filters]
-        if before is not None:
-            conditions.append("(wal_timestamp, id) < (:time, :id)")
-        time, row_id = before or (None, None)
-        statement = f"""
-            SELECT {_MEMORY_COLUMNS} FROM memory_replica WHERE {" AND ".join(["true", *conditions])}
-            ORDER BY wal_timestamp DESC, id DESC LIMIT :limit"""  # noqa: S608
-        return self._all(statement, {**filters, "time": time, "id": row_id, "limit": limit})
+    def memories(self, wanted: MemoryFilter, before: Position | None, limit: int) -> Sequence[RowMapping]:
+        """Newest first, from below `before` on."""
+        with transaction(self._engine) as connection:
+            return find_page(connection, wanted, Span(before), limit)
 
     def memory(self, event_id: str) -> RowMapping | None:
         """One row of the replica."""
-        statement = f"SELECT {_MEMORY_COLUMNS} FROM memory_replica WHERE event_id = :event_id"  # noqa: S608
-        rows = self._all(statement, {"event_id": event_id})
+        rows = self._all(f"SELECT {COLUMNS} FROM memory_replica m WHERE m.event_id = :event_id", {"event_id": event_id})  # noqa: S608
         return rows[0] if rows else None
 
     def _all(self, statement: str, parameters: Mapping[str, Any]) -> Sequence[RowMapping]:

@@ -88,8 +88,8 @@ def _columns(kind: WorkKind, rank: int, listed_at: str) -> str:
         SELECT {rank} AS rank, '{kind.name}' AS kind, w.{kind.key}::text AS id,
                CASE WHEN w.state NOT IN ({kind.owed_sql}) THEN w.state WHEN {_HELD} THEN '{WorkState.LEASED}'
                     WHEN w.outage THEN '{WorkState.WAITING}' ELSE '{WorkState.OWED}' END AS state,
-               w.tenant, w.session_id, {topic} AS topic, w.attempts, w.failures, w.last_error AS reason, w.run_at,
-               w.created_at, w.lease_owner, {listed_at} AS listed_at
+               w.tenant, {kind.session} AS session_id, {topic} AS topic, w.attempts, w.failures,
+               w.last_error AS reason, w.run_at, w.created_at, w.lease_owner, {listed_at} AS listed_at
         FROM {kind.table} w"""  # noqa: S608
 
 

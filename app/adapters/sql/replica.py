@@ -27,6 +27,7 @@ _ADVANCE = text("""
     UPDATE replicator_offsets SET next_offset = :next, updated_at = now()
     WHERE topic = :topic AND partition = :partition AND next_offset = :start AND generation = :generation
 """)
+# `wal_timestamp` stays what it first was: it is the memory's place in every list, and a page would skip or repeat it.
 _UPSERT = text("""
     INSERT INTO memory_replica AS r (event_id, session_id, persona_id, tenant, role, universe, namespace, coord,
         request_id, trace_id, payload, wal_timestamp, version, body_digest, deleted_at)
@@ -42,7 +43,7 @@ _UPSERT = text("""
                 payload, wal_timestamp, version, body_digest, deleted)
     ON CONFLICT (event_id) DO UPDATE
         SET payload = excluded.payload, version = excluded.version, body_digest = excluded.body_digest,
-            deleted_at = excluded.deleted_at, wal_timestamp = excluded.wal_timestamp,
+            deleted_at = excluded.deleted_at,
             coord = coalesce(excluded.coord, r.coord), request_id = coalesce(excluded.request_id, r.request_id)
         WHERE r.version < excluded.version
 """)

@@ -57,6 +57,7 @@ _UNREPLICATED = text("""
 _WORKERS = text("""
     SELECT name, count(*) AS alive FROM processes WHERE seen_at > now() - interval '10 seconds' GROUP BY name
 """)
+_USELESS = "j.state IN ('failed', 'cancelled', 'discarded') OR j.state = 'completed' AND j.expires_at <= now()"
 _PRUNE = (
     text("""DELETE FROM message_outbox WHERE id IN (
         SELECT o.id FROM message_outbox o
@@ -85,6 +86,14 @@ _PRUNE = (
     text("""DELETE FROM tool_calls WHERE call_id IN (
         SELECT call_id FROM tool_calls
         WHERE state IN ('unknown', 'discarded') AND finished_at < now() - interval '30 days' LIMIT 1000)"""),
+    # What nobody can have any more: expired, or never whole. A dead job may still get another life, so it stays.
+    text(f"""DELETE FROM export_chunks WHERE (job_id, number) IN (
+        SELECT c.job_id, c.number FROM export_chunks c JOIN export_jobs j ON j.job_id = c.job_id
+        WHERE j.erased_at IS NULL AND ({_USELESS}) LIMIT 300)"""),  # noqa: S608
+    text(f"""UPDATE export_jobs j SET erased_at = now() WHERE erased_at IS NULL AND ({_USELESS})
+        AND NOT EXISTS (SELECT 1 FROM export_chunks c WHERE c.job_id = j.job_id)"""),  # noqa: S608
+    text("""DELETE FROM export_jobs WHERE job_id IN (
+        SELECT job_id FROM export_jobs WHERE erased_at < now() - interval '30 days' LIMIT 1000)"""),
     text("DELETE FROM processes WHERE seen_at < now() - interval '1 hour'"),
 )
 

@@ -19,6 +19,7 @@ class WorkKind:
     guard: str = "true"
     on_claim: str = ""
     on_owner_gone: str = ""
+    session: str = "w.session_id"
 
     @property
     def owed_sql(self) -> str:
@@ -74,4 +75,16 @@ TOOL_CALLS = WorkKind(
     order="w.run_at, w.created_at",
     on_claim=", runs = w.runs + 1",
 )
-KINDS = (TURNS, MEMORIES, RECORDS, TOOL_CALLS)
+EXPORTS = WorkKind(
+    name="export",
+    table="export_jobs",
+    key="job_id",
+    owed=("queued", "running"),
+    claimed="running",
+    waiting="queued",
+    order="w.run_at, w.created_at",
+    # One after another: the worker that makes them has only a few threads, and memories are delivered by the others.
+    guard="NOT EXISTS (SELECT 1 FROM export_jobs other WHERE other.lease_until > now() AND other.job_id <> w.job_id)",
+    session="NULL::text",
+)
+KINDS = (TURNS, MEMORIES, RECORDS, TOOL_CALLS, EXPORTS)

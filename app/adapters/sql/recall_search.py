@@ -43,7 +43,7 @@ _REPLICA = text(
     _SEARCH.format(
         **_COUNTS,
         table="memory_replica",
-        words="memory_words(memory_text(m.payload))",
+        words="m.words",
         alive="m.deleted_at IS NULL AND NOT EXISTS (SELECT 1 FROM memory_ledger l"
         " WHERE l.event_id = m.event_id AND l.forgotten_at IS NOT NULL)",
     )
