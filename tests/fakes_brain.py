@@ -74,7 +74,15 @@ class InMemoryBrain:
         ]
         return sorted(found, key=lambda each: -(each.score or 0))[: question.top_k]
 
-    def forget(self, event_id: str, place: Place, request_id: str, traceparent: str | None = None) -> None:
+    def forget(
+        self,
+        event_id: str,
+        place: Place,
+        request_id: str,
+        *,
+        traceparent: str | None = None,
+        idempotency_key: str | None = None,
+    ) -> None:
         self._answer()
         if self.cannot_forget:
             raise BrainCannotForget("SomaBrain cannot delete, it answered 404")

@@ -107,9 +107,18 @@ class Brain(Protocol):
         configured deadline); `BrainUnavailable` or `BrainForbidden`, also where SomaBrain refuses the question.
         """
 
-    def forget(self, event_id: str, place: Place, request_id: str, traceparent: str | None = None) -> None:
-        """Delete one memory; one that is not there is deleted already. `BrainUnavailable`, `BrainForbidden`,
-        `BrainCannotForget` where SomaBrain is well and cannot delete, `MemoryRefused` where it never will.
+    def forget(
+        self,
+        event_id: str,
+        place: Place,
+        request_id: str,
+        *,
+        traceparent: str | None = None,
+        idempotency_key: str | None = None,
+    ) -> None:
+        """Delete one memory; one that is not there is deleted already. With the memory's `idempotency_key`, versions
+        that read it keep no write of it that comes late. `BrainUnavailable`, `BrainForbidden`, `BrainCannotForget`
+        where SomaBrain is well and cannot delete, `MemoryRefused` where it never will.
         """
 
     def healthy(self) -> bool:

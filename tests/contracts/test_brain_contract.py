@@ -96,8 +96,8 @@ class _InTenant:
     def recall(self, question: Any, seconds: Any = None) -> Any:
         return self._brain.recall(self._mine(question), seconds)
 
-    def forget(self, event_id: str, place: Place, request_id: str, traceparent: str | None = None) -> None:
-        self._brain.forget(event_id, self._here(place), request_id, traceparent)
+    def forget(self, event_id: str, place: Place, request_id: str, **named: Any) -> None:
+        self._brain.forget(event_id, self._here(place), request_id, **named)
 
     def link(self, place: Place, from_id: str, to_id: str) -> None:
         self._brain.link(self._here(place), from_id, to_id)
@@ -347,11 +347,11 @@ def test_what_is_not_there_is_forgotten_already(rig: Rig) -> None:
     assert rig.items() == {}
 
 
-def test_a_memory_can_be_remembered_again_after_it_was_forgotten(rig: Rig) -> None:
-    memory = a_memory("m-1", content="a kitten")
+def test_another_memory_may_take_the_id_of_one_that_was_forgotten(rig: Rig) -> None:
+    memory = a_memory("m-1", content="a puppy")
     rig.brain.remember(memory)
-    rig.brain.forget("m-1", HOME, "r-1")
-    rig.brain.remember(memory)
+    rig.brain.forget("m-1", HOME, "r-1", idempotency_key=memory.idempotency_key)
+    rig.brain.remember(replace(a_memory("m-1", content="a kitten"), idempotency_key="another"))
     assert [found.event_id for found in _recalled(rig, "kitten")] == ["m-1"]
 
 

@@ -239,14 +239,14 @@ def test_a_batch_for_an_older_version_is_offered_one_by_one(serve: Serve) -> Non
 def test_deletion_names_the_memory_in_every_way_there_is(serve: Serve) -> None:
     server = serve()
     trace = f"00-{'a' * 32}-{'b' * 16}-01"
-    a_client(server).forget("m-1", HOME, "r-1", trace)
+    a_client(server).forget("m-1", HOME, "r-1", traceparent=trace, idempotency_key="t1/wm/ü")
     (seen,) = server.seen
     assert seen.json == {
         "tenant": "t1", "namespace": "wm", "universe": "u-1", "id": "m-1", "key": "m-1",
-        "coordinate": coordinate_of("u-1", "m-1"),
+        "coordinate": coordinate_of("u-1", "m-1"), "idempotency_key": "t1/wm/ü",
     }  # fmt: skip
     assert (seen.headers["x-request-id"], seen.headers["x-tenant-id"]) == ("r-1", "t1")
-    assert seen.headers["traceparent"] == trace
+    assert (seen.headers["traceparent"], seen.headers["idempotency-key"]) == (trace, "t1/wm/%C3%BC")
 
 
 def test_a_tenant_of_any_script_is_whole_in_the_body_and_plain_in_the_header(serve: Serve) -> None:

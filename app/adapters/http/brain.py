@@ -98,12 +98,21 @@ class HttpBrain:
             found = errand.ask(request, partial(self._found, found, question))
         return found
 
-    def forget(self, event_id: str, place: Place, request_id: str, traceparent: str | None = None) -> None:
-        """Delete one memory; one that is not there is deleted already. Raises `BrainUnavailable`, `BrainForbidden`,
-        `BrainCannotForget` where this version cannot delete, `MemoryRefused` where it never will.
+    def forget(
+        self,
+        event_id: str,
+        place: Place,
+        request_id: str,
+        *,
+        traceparent: str | None = None,
+        idempotency_key: str | None = None,
+    ) -> None:
+        """Delete one memory; one that is not there is deleted already, and versions that read `idempotency_key` keep no
+        write of it that comes late. Raises `BrainUnavailable`, `BrainForbidden`, `BrainCannotForget` where this version
+        cannot delete, `MemoryRefused` where it never will.
         """
         errand = self._line.errand()
-        request = requests_for.forget(event_id, place, request_id, traceparent)
+        request = requests_for.forget(event_id, place, request_id, traceparent, idempotency_key)
         first, second = self._dialect.routes_to_forget
         if not errand.ask(replace(request, path=first), self._forgotten_here):
             errand.ask(replace(request, path=second), self._check_forgotten)

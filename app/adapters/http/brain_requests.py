@@ -72,11 +72,17 @@ def recall(question: Question, request_id: str, way: Way) -> Request:
     return Request("POST", path, headers, (json.dumps(text) if way.form is Form.TEXT else text).encode())
 
 
-def forget(event_id: str, place: Place, request_id: str, traceparent: str | None) -> Request:
+def forget(
+    event_id: str, place: Place, request_id: str, traceparent: str | None = None, idempotency_key: str | None = None
+) -> Request:
     """Delete; every name that a memory has is sent, because versions differ in which they read."""
     names = {"id": event_id, "key": event_id, "coordinate": coordinate_of(place.universe, event_id)}
     headers = {**_json_headers(place, header_text(request_id)), **_traced(traceparent)}
-    body = json.dumps({**_placed(place), **names}, separators=(",", ":")).encode()
+    told = {**_placed(place), **names}
+    if idempotency_key:
+        told["idempotency_key"] = idempotency_key
+        headers["Idempotency-Key"] = header_text(idempotency_key)
+    body = json.dumps(told, separators=(",", ":")).encode()
     return Request("POST", "/recall/delete", headers, body, forgiven=_NO_ROUTE_OR_BROKEN)
 
 
