@@ -141,7 +141,14 @@ class _Round:
 
     def _forget(self, owed: OwedMemory) -> None:
         memory = owed.memory
-        self._plane.brain.forget(memory.event_id, memory.place, f"{memory.event_id}:{memory.version}")
+        request_id = f"{memory.event_id}:{memory.version}"
+        self._plane.brain.forget(
+            memory.event_id,
+            memory.place,
+            request_id,
+            traceparent=memory.traceparent,
+            idempotency_key=memory.idempotency_key,
+        )
         if self._plane.outbox.forgotten(owed):
             self._forgotten.add(memory.event_id)
 
