@@ -37,8 +37,8 @@ _INSERT = {
         INSERT INTO tool_calls (call_id, session_id, tenant, tool, effect, state, lease_owner, lease_until, finished_at)
         VALUES (:id, :session, 't', 'echo', 'read', :state, :owner, :until, :finished) RETURNING call_id""",
     "export_jobs": """
-        INSERT INTO export_jobs (job_id, tenant, filters, row_limit, sha256, expires_at, state, lease_owner, lease_until,
-                                 finished_at)
+        INSERT INTO export_jobs (job_id, tenant, filters, row_limit, sha256, expires_at, state, lease_owner,
+                                 lease_until, finished_at)
         VALUES (:id, :session, '{}', 1, '', now(), :state, :owner, :until, :finished) RETURNING job_id""",
     "memory_write_outbox": """
         INSERT INTO memory_write_outbox (event_id, tenant, namespace, universe, role, payload, idempotency_key, state,
