@@ -1,11 +1,7 @@
 # Everything a person or a machine does with this project. Bare `make` prints the list.
 .DEFAULT_GOAL := help
 .PHONY: help run status logs stop test test-unit coverage lint format types imports work dead-letters drill \
-<<<<<<< HEAD
-	drill-outage test-sabotage bench bench-start bench-claims bench-drain bench-recovery bench-brain lock clean \
-=======
-	drill-outage test-sabotage bench bench-start bench-claims bench-drain bench-recovery bench-browse lock clean \
->>>>>>> browse-export
+	drill-outage test-sabotage bench bench-start bench-claims bench-drain bench-recovery bench-brain bench-browse lock clean \
 	install install-test
 
 PORT_OFFSET ?= 0
@@ -75,11 +71,7 @@ drill: install-test ## the whole fault campaign (FAULT=F12 only one, SMOKE=1 fiv
 		$(if $(SEED),--seed $(SEED)) $(if $(MINUTES),--minutes $(MINUTES)) $(if $(RATE),--rate $(RATE)) \
 		$(if $(DATA),--data $(DATA))
 
-<<<<<<< HEAD
-bench: bench-start bench-claims bench-drain bench-recovery bench-brain ## every benchmark
-=======
-bench: bench-start bench-claims bench-drain bench-recovery bench-browse ## every benchmark
->>>>>>> browse-export
+bench: bench-start bench-claims bench-drain bench-recovery bench-brain bench-browse ## every benchmark
 
 bench-start: install ## seconds to start, memory and processor of the idle stack
 	@$(BIN)/python -m bench.start
@@ -93,13 +85,11 @@ bench-drain: install ## a backlog of 10,000 memories, against a bare loop over t
 bench-recovery: install ## from the SIGKILL of a conversation worker to the first token of the resumed answer
 	@$(BIN)/python -m bench.recovery
 
-<<<<<<< HEAD
 bench-brain: install ## the memory service: its batches against bare inserts, recall over 100,000 memories
 	@$(BIN)/python -m bench.brain
-=======
+
 bench-browse: install ## a page of the replica and an export, from a thousand memories to a million, against COPY
 	@$(BIN)/python -m bench.memory_browse
->>>>>>> browse-export
 
 LOCK := $(BIN)/uv pip compile --quiet setup.cfg --override overrides.txt --generate-hashes --python-version 3.11 \
 	--universal --no-header --no-annotate

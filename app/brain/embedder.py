@@ -28,18 +28,20 @@ _FOREVER, _ALWAYS = "infinity", "-infinity"
 _PLAN = text("""
     SELECT set_config('enable_hashjoin', 'off', false), set_config('enable_mergejoin', 'off', false)
 """)
-_CLOCK = text("SELECT clock_timestamp()")
-_OWED = text("""
-    SELECT m.tenant, m.namespace, m.universe, m.key, m.value, m.digest, m.written_at
+_CLOCK = text("SELECT clock_timestamp() AT TIME ZONE 'UTC'")
+# As the index has it that serves only us.
+_WRITTEN = "(m.written_at AT TIME ZONE 'UTC')"
+_OWED = text(f"""
+    SELECT m.tenant, m.namespace, m.universe, m.key, m.value, m.digest, {_WRITTEN} AS written
     FROM brain.memories m LEFT JOIN brain.embeddings e USING (tenant, namespace, universe, key)
-    WHERE m.written_at > CAST(:after AS timestamptz) AND m.written_at <= CAST(:until AS timestamptz)
+    WHERE {_WRITTEN} > CAST(:after AS timestamp) AND {_WRITTEN} <= CAST(:until AS timestamp)
       AND (e.digest IS NULL OR e.digest <> m.digest)
-    ORDER BY m.written_at DESC LIMIT :limit
-""")
-_STRETCH_ENDS = text("""
-    SELECT written_at FROM brain.memories WHERE written_at <= CAST(:until AS timestamptz)
-    ORDER BY written_at DESC OFFSET :rows LIMIT 1
-""")
+    ORDER BY {_WRITTEN} DESC LIMIT :limit
+""")  # noqa: S608 - the only insertion is the constant above
+_STRETCH_ENDS = text(f"""
+    SELECT {_WRITTEN} FROM brain.memories m WHERE {_WRITTEN} <= CAST(:until AS timestamp)
+    ORDER BY {_WRITTEN} DESC OFFSET :rows LIMIT 1
+""")  # noqa: S608
 # Only where the memory still says what was embedded; locked, so that it cannot go away before its vector is there.
 _STORE = text("""
     INSERT INTO brain.embeddings (tenant, namespace, universe, key, digest, embedding)
@@ -135,7 +137,7 @@ def _farther(connection: Connection, walk: _Walk) -> Sequence[Row[Any]]:
         if ends_at == walk.down_to:
             ends_at = None
         owed = _owed(connection, ends_at or _ALWAYS, walk.down_to)
-        walk.down_to = owed[-1].written_at if len(owed) == _AT_ONCE else ends_at
+        walk.down_to = owed[-1].written if len(owed) == _AT_ONCE else ends_at
         if owed:
             return owed
     return []

@@ -31,8 +31,9 @@ CREATE TABLE brain.forgotten (
 -- The idempotency key by its digest: it may be longer than what an index takes.
 CREATE UNIQUE INDEX forgotten_writes ON brain.forgotten (tenant, namespace, universe, key, md5(idempotency_key));
 CREATE INDEX forgotten_oldest ON brain.forgotten (forgotten_at);
--- How the embedder meets what is new without looking at everything.
-CREATE INDEX memories_recent ON brain.memories (written_at);
+-- How the embedder meets what is new without looking at everything; an expression, so that no recall in one place takes
+-- it for a way through the memories of all places.
+CREATE INDEX memories_recent ON brain.memories ((written_at AT TIME ZONE 'UTC'));
 """
 _PREPARE = """
 CREATE FUNCTION brain.prepare_embeddings() RETURNS boolean LANGUAGE plpgsql AS $$

@@ -22,6 +22,7 @@ from app.adapters.http.brain import HttpBrain
 from app.domain.errors import BrainUnavailable
 from app.routing import ProcessName, command
 from app.settings import read
+from tests.conftest import eventually
 from tests.contracts.brain_rig import Cable, a_memory, brain_database
 
 _QUICKLY = 2.0
@@ -57,6 +58,11 @@ class Running:
     def remember(self, key: str) -> requests.Response:
         body = {"tenant": self.tenant, "namespace": "wm", "key": key, "value": {"content": key, "idempotency_key": key}}
         return requests.post(f"{self.url}/memory/remember", data=json.dumps(body), timeout=10)
+
+    def recall(self, query: str) -> list[str]:
+        body = {"tenant": self.tenant, "namespace": "wm", "query": query}
+        answer = requests.post(f"{self.url}/memory/recall", data=json.dumps(body), timeout=10).json()
+        return [hit["key"] for hit in answer["results"]]
 
     def kept(self) -> list[tuple[str, int]]:
         page = requests.get(f"{self.url}/memory/items", params={"tenant": self.tenant, "limit": 500}, timeout=10).json()
@@ -107,6 +113,14 @@ def test_what_it_answered_for_is_kept_when_it_is_killed(running: Running) -> Non
     running.kill()
     running.start()
     assert running.kept() == [(key, 1) for key in keys]
+
+
+def test_what_was_kept_is_understood_soon_also_after_a_kill(running: Running) -> None:
+    assert running.recall("how do we call the pet cat?") == []
+    assert running.remember("our kitten is named Miso").status_code == 200
+    running.kill()
+    running.start()
+    eventually(lambda: running.recall("how do we call the pet cat?") == ["our kitten is named Miso"])
 
 
 def test_without_postgres_it_answers_503_at_once_and_takes_up_again(running: Running) -> None:
