@@ -122,7 +122,9 @@ def test_only_what_is_dead_is_discarded(scene: Scene) -> None:
         discard_work("turn", event_id, scene.tending, ACTOR)
 
 
-@pytest.mark.parametrize(("kind", "words"), [("letter", "no such kind"), ("export", "no such export"), ("memory", "no such memory")])
+@pytest.mark.parametrize(
+    ("kind", "words"), [("letter", "no such kind"), ("export", "no such export"), ("memory", "no such memory")]
+)
 def test_what_is_unknown_is_not_found(scene: Scene, kind: str, words: str) -> None:
     with pytest.raises(NotFound, match=words):
         retry_work(kind, "nothing", scene.tending, ACTOR)
