@@ -1,7 +1,8 @@
 # Everything a person or a machine does with this project. Bare `make` prints the list.
 .DEFAULT_GOAL := help
 .PHONY: help run status logs stop test test-unit coverage lint format types imports work dead-letters drill \
-	drill-outage test-sabotage bench bench-start bench-claims bench-drain bench-recovery bench-brain bench-browse lock clean \
+	drill-outage test-sabotage bench bench-start bench-claims bench-drain bench-recovery bench-memory \
+	bench-brain bench-browse bench-replicator lock clean \
 	install install-test
 
 PORT_OFFSET ?= 0
@@ -71,7 +72,7 @@ drill: install-test ## the whole fault campaign (FAULT=F12 only one, SMOKE=1 fiv
 		$(if $(SEED),--seed $(SEED)) $(if $(MINUTES),--minutes $(MINUTES)) $(if $(RATE),--rate $(RATE)) \
 		$(if $(DATA),--data $(DATA))
 
-bench: bench-start bench-claims bench-drain bench-recovery bench-brain bench-browse ## every benchmark
+bench: bench-start bench-claims bench-recovery bench-memory ## every benchmark
 
 bench-start: install ## seconds to start, memory and processor of the idle stack
 	@$(BIN)/python -m bench.start
@@ -85,11 +86,16 @@ bench-drain: install ## a backlog of 10,000 memories, against a bare loop over t
 bench-recovery: install ## from the SIGKILL of a conversation worker to the first token of the resumed answer
 	@$(BIN)/python -m bench.recovery
 
+bench-memory: bench-drain bench-brain bench-browse bench-replicator ## every benchmark of the memory plane
+
 bench-brain: install ## the memory service: its batches against bare inserts, recall over 100,000 memories
 	@$(BIN)/python -m bench.brain
 
 bench-browse: install ## a page of the replica and an export, from a thousand memories to a million, against COPY
 	@$(BIN)/python -m bench.memory_browse
+
+bench-replicator: install ## the log into the replica, against bare inserts; how far behind at 500 records a second
+	@$(BIN)/python -m bench.replicate
 
 LOCK := $(BIN)/uv pip compile --quiet setup.cfg --override overrides.txt --generate-hashes --python-version 3.11 \
 	--universal --no-header --no-annotate

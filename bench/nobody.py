@@ -1,4 +1,4 @@
-"""A doorbell and a broadcast for benchmarks of one piece of work: nobody listens."""
+"""A doorbell, a broadcast and notes for benchmarks of one piece of work: nobody listens."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -7,7 +7,7 @@ from app.routing import TaskName
 
 
 class NobodyHears:
-    """`Doorbell` and `Broadcast` that cost nothing."""
+    """`Doorbell`, `Broadcast` and `HealthNotes` that cost nothing."""
 
     def ring(self, task: TaskName, *ids: str, expires: float | None = None) -> None:
         """Nobody comes."""
@@ -18,3 +18,6 @@ class NobodyHears:
 
     def publish(self, session_id: str, item: Mapping[str, Any]) -> None:
         """Nobody looks."""
+
+    def note(self, component: str, status: str, detail: str) -> None:
+        """Nobody reads."""
