@@ -22,11 +22,19 @@ _STEMS = text("""
     SELECT word, (ts_lexize('english_stem', word))[1] AS stem
     FROM unnest(CAST(:words AS text[])) WITH ORDINALITY AS asked (word, place) ORDER BY place
 """)
+_COMMON = text("""
+    SELECT lexeme FROM pg_stats, unnest(CAST(CAST(most_common_elems AS text) AS text[])) AS lexeme
+    WHERE schemaname = 'brain' AND tablename = 'memories' AND attname = 'words'
+      AND lexeme = ANY(CAST(:lexemes AS text[]))
+""")
+# The newest with a common word are found soon on the way from the newest to the oldest, those with a rare one through
+# the index of words. Postgres takes words that it knows nothing of for fairly common, and would then go all the way.
+_BY_AGE, _BY_INDEX = "written_at", "written_at + interval '0'"
 _CANDIDATES = """
     (SELECT key FROM brain.memories
      WHERE tenant = :tenant AND namespace = :namespace AND universe = :universe AND words @@ CAST(:query_{n} AS tsquery)
        AND {filters}
-     ORDER BY written_at DESC LIMIT {limit})
+     ORDER BY {order} DESC LIMIT {limit})
 """
 _MATCHES = """
     WITH found AS ({candidates})
@@ -44,6 +52,10 @@ class Term:
     word: str
     stem: str | None
     skeleton: str | None
+    common: bool = False
+    """Whether Postgres knows the word or its stem as common."""
+    commonly_alike: bool = False
+    """Whether it knows any of its forms as common."""
 
     @property
     def forms(self) -> tuple[str | None, str | None, str | None]:
@@ -79,20 +91,27 @@ def by_words(connection: Connection, asked: Recall, words: list[str], limit: int
 
 def _terms(connection: Connection, words: list[str]) -> list[Term]:
     rows = connection.execute(_STEMS, {"words": words}).all()
-    telling = [row for row in rows if row.stem] or rows
-    return [Term(row.word, row.stem, skeleton_of(row.word)) for row in telling[:_MOST_TERMS]]
+    telling = ([row for row in rows if row.stem] or list(rows))[:_MOST_TERMS]
+    forms = {row.word: (row.word, row.stem, skeleton_of(row.word)) for row in telling}
+    lexemes = [form for each in forms.values() for form in each if form]
+    common = set(connection.execute(_COMMON, {"lexemes": lexemes}).scalars())
+    return [Term(*each, bool(common & {*each[:2]}), bool(common & {*each})) for each in forms.values()]
 
 
 def _search(asked: Recall, terms: Sequence[Term]) -> tuple[TextClause, dict[str, str]]:
     """Newest memories with all words, and for each word the newest with it: rare words find their memories by that."""
     here = _quoted(place_lexeme(asked.tenant, asked.namespace, asked.world))
-    limits = {" & ".join(term.query() for term in terms): _CANDIDATES_WITH_ALL}
+    all_common = all(term.commonly_alike for term in terms)
+    wanted = {" & ".join(term.query() for term in terms): (_CANDIDATES_WITH_ALL, all_common)}
     for term in terms:
-        limits.setdefault(term.exact_query(), _CANDIDATES_PER_TERM)
-        limits.setdefault(term.query(), _CANDIDATES_PER_TERM)
+        wanted.setdefault(term.exact_query(), (_CANDIDATES_PER_TERM, term.common))
+        wanted.setdefault(term.query(), (_CANDIDATES_PER_TERM, term.commonly_alike))
     filters = narrowing(asked)
-    parts = [_CANDIDATES.format(n=n, filters=filters, limit=limit) for n, limit in enumerate(limits.values())]
-    queries = {f"query_{n}": f"{here} & {query}" for n, query in enumerate(limits)}
+    parts = [
+        _CANDIDATES.format(n=n, filters=filters, limit=limit, order=_BY_AGE if common else _BY_INDEX)
+        for n, (limit, common) in enumerate(wanted.values())
+    ]
+    queries = {f"query_{n}": f"{here} & {query}" for n, query in enumerate(wanted)}
     return text(_MATCHES.format(candidates=" UNION ".join(parts))), queries
 
 
