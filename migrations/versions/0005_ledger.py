@@ -25,7 +25,8 @@ $$;
 CREATE FUNCTION memory_words(said text) RETURNS tsvector LANGUAGE sql IMMUTABLE PARALLEL SAFE AS $$
     SELECT strip(to_tsvector('simple'::regconfig, translate(
         replace(replace(replace(left(said, 60000), '%', ' signpercent '), '_', ' signunderscore '), '\', ' signbackslash '),
-        '.,:;!?/@#&=~+*^$|<>()[]{}"''`-', repeat(' ', 32))))
+        '.,:;!?/@#&=~+*^$|<>()[]{}"''`-„“”‚‘’«»‹›–—…·•¿¡。、，！？：；（）「」『』《》' || chr(160) || chr(12288),
+        repeat(' ', 80))))
 $$;
 """
 _LEDGER = """
