@@ -9,7 +9,7 @@ from app.domain.audit import AuditEntry
 from app.domain.errors import Conflict, LeaseLost, NotFound, WalUnavailable
 from app.domain.log import WalBatch, WalPartition
 from app.domain.memory import Memory, Place, idempotency_key
-from app.domain.rebuild import Comparison, MemoryPage, Rebuild, RebuildKind, RebuildState, TableDigest
+from app.domain.rebuild import Comparison, MemoryPage, Rebuild, RebuildKind, RebuildState, Rest, TableDigest
 from app.domain.wal import ReplicaRow, settle_versions
 from tests.builders import an_id
 from tests.fakes_wal import InMemoryReplica, InMemoryWal
@@ -111,6 +111,10 @@ class InMemoryRebuilds:
 
     def store(self, rebuild: Rebuild, batch: WalBatch, good: Sequence[ReplicaRow], to_read: int) -> None:
         self._hold(rebuild, RebuildState.READING)
+        self._set(rebuild.id, to_read=to_read)
+        self._keep(rebuild, batch, good)
+
+    def _keep(self, rebuild: Rebuild, batch: WalBatch, good: Sequence[ReplicaRow]) -> None:
         places = self.read_to[rebuild.id]
         if places.get(batch.partition.number, 0) != batch.start:
             raise LeaseLost("another slice was faster")
@@ -121,7 +125,7 @@ class InMemoryRebuilds:
         self.rebuilt |= {row.event_id: row for row in winners}
         known = self.rebuilds[rebuild.id]
         poison = known.poison + len(batch.records) - len(rows) + len(conflicts)
-        self._set(rebuild.id, read=known.read + batch.end - batch.start, to_read=to_read, poison=poison)
+        self._set(rebuild.id, read=known.read + batch.end - batch.start, poison=poison)
 
     def _hold(self, rebuild: Rebuild, state: RebuildState) -> None:
         if self.rebuilds[rebuild.id].state is not state:
@@ -129,8 +133,10 @@ class InMemoryRebuilds:
 
     def settle(self) -> None: ...
 
-    def switch(self, rebuild: Rebuild) -> Comparison | None:
+    def switch(self, rebuild: Rebuild, rest: Rest) -> Comparison | None:
         self._hold(rebuild, RebuildState.READING)
+        for batch, good in rest(self.places(rebuild.id), self.targets()):
+            self._keep(rebuild, batch, good)
         places = self.read_to[rebuild.id]
         if self.reader or any(places.get(number, 0) != offset for number, offset in self.targets().items()):
             return None

@@ -1,6 +1,6 @@
 """Rebuilding from the log: what a rebuild is, how far it is, and what it found. Pure."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
@@ -99,6 +99,10 @@ class RebuildDesk(Protocol):
         """End it and forget what it made so far; `Conflict` when it is over. What SomaBrain has remembered stays."""
 
 
+Rest = Callable[[Mapping[int, int], Mapping[int, int]], Iterable[tuple[WalBatch, Sequence[ReplicaRow]]]]
+"""What the log holds from some places on and before others, as far as it comes in time."""
+
+
 class RebuildStore(Protocol):
     """The table that grows beside the replica, and how far it is."""
 
@@ -120,9 +124,10 @@ class RebuildStore(Protocol):
     def settle(self) -> None:
         """Make the new table's plans as good as the replica's."""
 
-    def switch(self, rebuild: Rebuild) -> Comparison | None:
-        """One transaction: compare both tables and let the new one take the replica's place. None, and nothing has
-        changed, when the replica has moved on or somebody reads it; `LeaseLost` when the rebuild is over.
+    def switch(self, rebuild: Rebuild, rest: Rest) -> Comparison | None:
+        """One transaction, in which the replica stands still: store what the new table still lacks, compare both and
+        let the new one take the replica's place. None, and the replica is as it was, when `rest` brings too little or
+        somebody reads the replica; `LeaseLost` when the rebuild is over.
         """
 
     def fail(self, rebuild: Rebuild, reason: str) -> None:

@@ -5,8 +5,9 @@ place. What was read is in Postgres with the place it was read to, so any slice 
 """
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
+from functools import partial
 
 from app.domain.errors import LeaseLost, WalUnavailable
 from app.domain.log import WalBatch
@@ -18,6 +19,7 @@ from app.routing import TaskName
 _POLL_SECONDS = 0.5
 _NEXT_SLICE_EXPIRES = 30.0
 _TURN_SECONDS = 0.5
+_REST_SECONDS = 3.0
 _READING = (RebuildState.QUEUED, RebuildState.READING)
 
 
@@ -80,28 +82,44 @@ def _rebuilt(rebuild: Rebuild, rebuilding: Rebuilding, end: float) -> bool:
     check_log(rebuilding.history.bounds(), places, targets)
     settled = False
     while rebuilding.clock.monotonic() < end and not rebuilding.stopping():
-        if not _is_level(rebuild, rebuilding, end):
+        if not _catch_up(rebuild, rebuilding, end):
             continue
         if not settled:
             rebuilding.store.settle()
             settled = True
-        elif rebuilding.store.switch(rebuild) is not None:
+        if rebuilding.store.switch(rebuild, partial(_rest, rebuilding)) is not None:
             rebuilding.history.close()
             rebuilding.doorbell.ring(TaskName.REBUILD_BRAIN)
             return True
     return False
 
 
-def _is_level(rebuild: Rebuild, rebuilding: Rebuilding, end: float) -> bool:
-    """Read up to where the replica stands now; false when the time was too short for that."""
+def _catch_up(rebuild: Rebuild, rebuilding: Rebuilding, end: float) -> bool:
+    """Read up to where the replica stood when this began; false when the time was too short for that."""
     until, places = rebuilding.store.targets(), rebuilding.store.places(rebuild.id)
-    while not is_level(places, until):
-        if rebuilding.clock.monotonic() >= end or rebuilding.stopping():
-            return False
+    for batch, rows in _batches(rebuilding, places, until, end):
+        rebuilding.store.store(rebuild, batch, rows, sum(until.values()))
+    return is_level(places, until)
+
+
+def _rest(
+    rebuilding: Rebuilding, places: Mapping[int, int], until: Mapping[int, int]
+) -> Iterator[tuple[WalBatch, list[ReplicaRow]]]:
+    """What came since then. It is little, and read while the replica is held: under load it would never stand still
+    by itself where the new table happens to stand.
+    """
+    end = rebuilding.clock.monotonic() + _REST_SECONDS
+    yield from _batches(rebuilding, dict(places), until, end)
+
+
+def _batches(
+    rebuilding: Rebuilding, places: dict[int, int], until: Mapping[int, int], end: float
+) -> Iterator[tuple[WalBatch, list[ReplicaRow]]]:
+    """Batch by batch; `places` moves along once the caller comes back for more."""
+    while not is_level(places, until) and rebuilding.clock.monotonic() < end and not rebuilding.stopping():
         for batch in rebuilding.history.read(places, until, _POLL_SECONDS, rebuilding.batch):
-            rebuilding.store.store(rebuild, batch, _rows(batch), sum(until.values()))
+            yield batch, _rows(batch)
             places[batch.partition.number] = batch.end
-    return True
 
 
 def is_level(places: Mapping[int, int], until: Mapping[int, int]) -> bool:

@@ -34,7 +34,7 @@ class Stage:
         self.rebuilds.begin(self.id)
         batch, good = self._batch(0, *values)
         self.rebuilds.store(self.state, batch, good, len(values))
-        assert self.rebuilds.switch(self.state)
+        assert self.rebuilds.switch(self.state, lambda _places, _until: ())
 
     def _batch(self, generation: int, *values: bytes) -> tuple[WalBatch, list[ReplicaRow]]:
         batch = a_batch(PARTITION, self._length if generation else 0, *values, generation=generation)
@@ -144,7 +144,7 @@ def test_what_is_forgotten_while_it_is_remembered_is_forgotten_again() -> None:
 class Overtaken(InMemoryBrain):
     """Something happens between its call and our looking at the answer."""
 
-    meanwhile = staticmethod(lambda: None)
+    meanwhile: Callable[[], object] = staticmethod(lambda: None)
 
     def remember_all(self, memories: Sequence[Memory]) -> list[Remembered]:
         receipts = super().remember_all(memories)

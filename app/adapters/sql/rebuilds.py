@@ -5,9 +5,10 @@ A row keeps the id and the creation that it has in the replica, so that cursors 
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from typing import Any
 
 import psycopg2.errors
-from sqlalchemy import Connection, Engine, text
+from sqlalchemy import Connection, CursorResult, Engine, text
 from sqlalchemy.exc import DBAPIError
 
 from app.adapters.sql.engine import transaction
@@ -16,7 +17,7 @@ from app.adapters.sql.rebuild_switch import compare, take_the_place
 from app.adapters.sql.replica import NEW_ROWS, NEWER_WINS, columns_of
 from app.domain.errors import LeaseLost, StoreUnavailable
 from app.domain.log import WalBatch
-from app.domain.rebuild import Comparison, Rebuild, RebuildKind, RebuildState
+from app.domain.rebuild import Comparison, Rebuild, RebuildKind, RebuildState, Rest
 from app.domain.wal import ReplicaRow, settle_versions
 from app.routing import dead_letter_topic
 
@@ -36,9 +37,9 @@ _ADVANCE = text("""
     WHERE rebuild_id = :id AND partition = :partition AND next_offset = :start
 """)
 _COUNT = text("""
-    UPDATE memory_rebuilds SET read = read + :offsets, to_read = :to_read, poison = poison + :poison,
-           updated_at = now() WHERE id = :id
+    UPDATE memory_rebuilds SET read = read + :offsets, poison = poison + :poison, updated_at = now() WHERE id = :id
 """)
+_TO_READ = text("UPDATE memory_rebuilds SET to_read = :to_read WHERE id = :id")
 _BURIED = text("""
     SELECT source_offset FROM dlq_messages
     WHERE topic = :topic AND source_partition = :partition AND source_offset >= :start AND source_offset < :next
@@ -90,42 +91,44 @@ class SqlRebuilds:
     def places(self, rebuild_id: str) -> dict[int, int]:
         """How far the new table is."""
         with transaction(self._engine) as connection:
-            return {row.partition: row.next_offset for row in connection.execute(_PLACES, {"id": rebuild_id})}
+            return _places(connection.execute(_PLACES, {"id": rebuild_id}))
 
     def targets(self) -> dict[int, int]:
         """How far the replica is."""
         with transaction(self._engine) as connection:
-            return {row.partition: row.next_offset for row in connection.execute(_TARGETS, {"topic": self._topic})}
+            return _places(connection.execute(_TARGETS, {"topic": self._topic}))
 
     def store(self, rebuild: Rebuild, batch: WalBatch, good: Sequence[ReplicaRow], to_read: int) -> None:
         """Rows and place. What stands in the dead letters was judged, and stays out here as it does there."""
         with transaction(self._engine) as connection:
             hold(connection, rebuild, RebuildState.READING)
-            where = {
-                "id": rebuild.id, "partition": batch.partition.number, "start": batch.start, "next": batch.end,
-                "topic": dead_letter_topic(self._topic),
-            }  # fmt: skip
-            connection.execute(_FIRST_PLACE, where)
-            if not connection.execute(_ADVANCE, where).rowcount:
-                raise LeaseLost(f"another slice has read partition {batch.partition.number} further")
-            buried = set(connection.execute(_BURIED, where).scalars())
-            rows = [row for row in good if row.offset not in buried]
-            conflicts = _upsert(connection, rows)
-            poison = len(batch.records) - len(rows) + conflicts
-            counts = {"id": rebuild.id, "offsets": batch.end - batch.start, "to_read": to_read, "poison": poison}
-            connection.execute(_COUNT, counts)
+            self._keep(connection, rebuild, batch, good)
+            connection.execute(_TO_READ, {"id": rebuild.id, "to_read": to_read})
+
+    def _keep(self, connection: Connection, rebuild: Rebuild, batch: WalBatch, good: Sequence[ReplicaRow]) -> None:
+        where = {
+            "id": rebuild.id, "partition": batch.partition.number, "start": batch.start, "next": batch.end,
+            "topic": dead_letter_topic(self._topic),
+        }  # fmt: skip
+        connection.execute(_FIRST_PLACE, where)
+        if not connection.execute(_ADVANCE, where).rowcount:
+            raise LeaseLost(f"another slice has read partition {batch.partition.number} further")
+        buried = set(connection.execute(_BURIED, where).scalars())
+        rows = [row for row in good if row.offset not in buried]
+        poison = len(batch.records) - len(rows) + _upsert(connection, rows)
+        connection.execute(_COUNT, {"id": rebuild.id, "offsets": batch.end - batch.start, "poison": poison})
 
     def settle(self) -> None:
         """Statistics: a table that was just filled has none."""
         with _unhurried(self._patient) as connection:
             connection.execute(text(f"ANALYZE {REBUILT}"))
 
-    def switch(self, rebuild: Rebuild) -> Comparison | None:
+    def switch(self, rebuild: Rebuild, rest: Rest) -> Comparison | None:
         """Whoever replicates waits for this transaction, and goes on in the new table by itself."""
         try:
             with _unhurried(self._patient) as connection:
                 hold(connection, rebuild, RebuildState.READING)
-                if not self._is_level(connection, rebuild):
+                if not self._is_level(connection, rebuild, rest):
                     return None
                 comparison = compare(connection, "memory_replica", REBUILT)
                 take_the_place(connection, "memory_replica", REBUILT)
@@ -136,11 +139,14 @@ class SqlRebuilds:
             raise
         return comparison
 
-    def _is_level(self, connection: Connection, rebuild: Rebuild) -> bool:
-        """From here to the end of the transaction the replica stands still."""
-        held = connection.execute(_HELD_TARGETS, {"topic": self._topic}).all()
-        places = {row.partition: row.next_offset for row in connection.execute(_PLACES, {"id": rebuild.id})}
-        return all(places.get(row.partition, 0) == row.next_offset for row in held)
+    def _is_level(self, connection: Connection, rebuild: Rebuild, rest: Rest) -> bool:
+        """From here to the end of the transaction the replica stands still, and the new table comes up to it."""
+        held = _places(connection.execute(_HELD_TARGETS, {"topic": self._topic}))
+        places = _places(connection.execute(_PLACES, {"id": rebuild.id}))
+        for batch, good in rest(dict(places), held):
+            self._keep(connection, rebuild, batch, good)
+            places[batch.partition.number] = batch.end
+        return all(places.get(number, 0) == offset for number, offset in held.items())
 
     def fail(self, rebuild: Rebuild, reason: str) -> None:
         """End it with words."""
@@ -153,6 +159,10 @@ def _unhurried(engine: Engine) -> Iterator[Connection]:
     with transaction(engine) as connection:
         connection.execute(text(f"SET LOCAL statement_timeout = '{COMPARE_SECONDS}s'"))
         yield connection
+
+
+def _places(rows: CursorResult[Any]) -> dict[int, int]:
+    return {row.partition: row.next_offset for row in rows}
 
 
 def _upsert(connection: Connection, rows: Sequence[ReplicaRow]) -> int:
