@@ -1,7 +1,7 @@
 # Everything a person or a machine does with this project. Bare `make` prints the list.
 .DEFAULT_GOAL := help
-.PHONY: help run status logs stop test test-unit coverage lint format types imports work dead-letters drill \
-	drill-outage test-sabotage bench bench-start bench-claims bench-drain bench-recovery bench-memory \
+.PHONY: help run status logs stop test test-unit coverage lint format types imports work dead-letters \
+	rebuild-replica rebuild-brain drill drill-outage test-sabotage bench bench-start bench-claims bench-drain bench-recovery bench-memory \
 	bench-brain bench-browse bench-replicator lock clean \
 	install install-test
 
@@ -13,7 +13,7 @@ PYTHON ?= $(shell for python in python3 python3.13 python3.12 python3.11 python3
 BIN := .venv/bin
 
 help: ## this list
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-15s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 run: install ## install what is missing, start everything, stay in the foreground (PORT_OFFSET=1000: beside another)
 	@exec $(BIN)/python -m devstack run --end-with-parent
@@ -63,6 +63,12 @@ work: install ## what is owed or dead, and why; make work ARGS="--watch", ARGS="
 
 dead-letters: install ## records that could not be replicated; make dead-letters ARGS="replay memory.wal.dlq --dry-run"
 	@GATEWAY_PORT=$${GATEWAY_PORT:-$$((20016 + $(PORT_OFFSET)))} $(BIN)/python -m app.cli dlq $(ARGS)
+
+rebuild-replica: install ## make the replica anew from the log while it serves, and say whether it was what the log says
+	@GATEWAY_PORT=$${GATEWAY_PORT:-$$((20016 + $(PORT_OFFSET)))} $(BIN)/python -m app.cli memory rebuild $(ARGS)
+
+rebuild-brain: install ## the same, and then every memory into an (empty) memory service
+	@GATEWAY_PORT=$${GATEWAY_PORT:-$$((20016 + $(PORT_OFFSET)))} $(BIN)/python -m app.cli memory rebuild --brain $(ARGS)
 
 drill-outage: install-test ## pull the memory service out of a stack of its own, and prove that nothing is lost
 	@$(BIN)/python -m drills outage

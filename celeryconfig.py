@@ -61,6 +61,9 @@ beat_schedule = {
     "drain outbox": _every(TaskName.DRAIN_OUTBOX, _settings.outbox_sync_interval_seconds),
     # A ring that a frozen or dying slot took is missed by the others for no longer than this.
     "replicate": _every(TaskName.REPLICATE_WAL, 1.0),
+    # A rebuild rings for itself; these take it up again after a kill.
+    "rebuild": _every(TaskName.REBUILD_WAL, 2.0),
+    "rebuild brain": _every(TaskName.REBUILD_BRAIN, 2.0),
     "sweep": _every(TaskName.SWEEP, 1.0),
     "probe brain": _every(TaskName.PROBE_BRAIN, 1.0),
     "measure": _every(TaskName.MEASURE_DLQ, 5.0),

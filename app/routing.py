@@ -27,6 +27,8 @@ class TaskName(StrEnum):
     SYNC_MEMORIES = "memory.sync"
     DRAIN_OUTBOX = "outbox.drain"
     REPLICATE_WAL = "wal.replicate"
+    REBUILD_WAL = "wal.rebuild"
+    REBUILD_BRAIN = "brain.rebuild"
     SWEEP = "work.sweep"
     PROBE_BRAIN = "brain.probe"
     MEASURE_DLQ = "dlq.measure"
@@ -60,6 +62,8 @@ QUEUE_OF: dict[TaskName, Queue] = {
     TaskName.SYNC_MEMORIES: Queue.MEMORY_SYNC,
     TaskName.DRAIN_OUTBOX: Queue.OUTBOX,
     TaskName.REPLICATE_WAL: Queue.REPLICATOR,
+    TaskName.REBUILD_WAL: Queue.REPLICATOR,
+    TaskName.REBUILD_BRAIN: Queue.MAINTENANCE,
     TaskName.SWEEP: Queue.MAINTENANCE,
     TaskName.PROBE_BRAIN: Queue.MAINTENANCE,
     TaskName.MEASURE_DLQ: Queue.MAINTENANCE,

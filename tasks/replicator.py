@@ -3,9 +3,11 @@
 from functools import lru_cache
 
 from app.routing import TaskName
+from app.services.rebuild_replica import Rebuilding, rebuild_in_turn
 from app.services.replicate_wal import Bridge, replicate_slice
 from app.telemetry.metrics import REPLICATOR_EVENTS, REPLICATOR_SECONDS
 from app.wiring.process import this_process
+from app.wiring.rebuilding import rebuilding_of
 from app.wiring.replicating import bridge_of
 from tasks.application import celery
 from tasks.base import ServiceTask
@@ -20,6 +22,17 @@ def replicate_wal() -> int:
     handled = replicate_slice(_bridge())
     this_process().doorbell.ring(TaskName.REPLICATE_WAL, expires=_NEXT_SLICE_EXPIRES)
     return handled
+
+
+@celery.task(name=TaskName.REBUILD_WAL, base=ServiceTask)  # type: ignore[untyped-decorator]
+def rebuild_wal() -> bool:
+    """Rebuild the replica for one slice, then ring for the next one."""
+    return rebuild_in_turn(_rebuilding())
+
+
+@lru_cache(maxsize=1)
+def _rebuilding() -> Rebuilding:
+    return rebuilding_of(this_process(), SHUTTING_DOWN.is_set)
 
 
 @lru_cache(maxsize=1)

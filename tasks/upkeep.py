@@ -1,15 +1,20 @@
 """Queue `maintenance`: the sweep, the probe, the measures, the pruning."""
 
+from functools import lru_cache
+
 from app.routing import TaskName
 from app.services.measure import measure
 from app.services.probe_brain import probe_brain
+from app.services.rebuild_brain import Remembering, remember_slice
 from app.services.sweep import sweep
 from app.telemetry.metrics import WORK_SWEPT
 from app.wiring.delivering import memory_plane, tool_calls, turns
 from app.wiring.exporting import export_jobs
 from app.wiring.process import this_process
+from app.wiring.rebuilding import remembering_of
 from tasks.application import celery
 from tasks.base import ServiceTask
+from tasks.process import SHUTTING_DOWN
 
 
 @celery.task(name=TaskName.SWEEP, base=ServiceTask)  # type: ignore[untyped-decorator]
@@ -39,3 +44,17 @@ def measure_backlogs() -> None:
 def prune() -> int:
     """Drop what is finished and old."""
     return this_process().upkeep.prune()
+
+
+@celery.task(name=TaskName.REBUILD_BRAIN, base=ServiceTask)  # type: ignore[untyped-decorator]
+def rebuild_brain() -> bool:
+    """Have SomaBrain remember a stretch of the rebuilt replica, then ring for the next one."""
+    more = remember_slice(_remembering())
+    if more:
+        this_process().doorbell.ring(TaskName.REBUILD_BRAIN)
+    return more
+
+
+@lru_cache(maxsize=1)
+def _remembering() -> Remembering:
+    return remembering_of(this_process(), memory_plane().brain, SHUTTING_DOWN.is_set)

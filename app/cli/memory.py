@@ -21,13 +21,14 @@ from app.cli.memory_options import (
     Words,
     seconds_of,
 )
+from app.cli.memory_rebuild import rebuild
 from app.cli.memory_tables import memory_lines, memory_table, recall_table
 from app.cli.prove import prove
 from app.cli.seat import AsJson, client_of, examples, tell, warn
 
 memory = typer.Typer(
     name="memory",
-    help="What is remembered: list, get, export, import, delete, prove.",
+    help="What is remembered: list, get, export, import, delete, prove, rebuild.",
     no_args_is_help=True,
     epilog=examples("soma memory list --tenant t1", "soma memory export backup.ndjson", "soma memory prove"),
 )
@@ -122,3 +123,6 @@ memory.command("import", epilog=examples(
 memory.command(
     epilog=examples("soma memory prove", "soma memory prove --tenant t1 --repair", "soma memory prove --json")
 )(prove)
+memory.command(
+    epilog=examples("soma memory rebuild", "soma memory rebuild --brain", "soma memory rebuild --cancel ID")
+)(rebuild)

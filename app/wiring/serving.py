@@ -15,6 +15,7 @@ from app.adapters.sql.export_stream import SqlExportStream
 from app.adapters.sql.inbox import SqlInbox
 from app.adapters.sql.ledger import SqlLedger
 from app.adapters.sql.patience import SERVING
+from app.adapters.sql.rebuild_jobs import SqlRebuildDesk
 from app.adapters.sql.recall_search import SqlMemorySearch
 from app.adapters.sql.stream_store import SqlStreamStore
 from app.adapters.sql.tool_requests import SqlToolRequests
@@ -91,6 +92,11 @@ class Serving(Process):
         """What dealing with dead letters needs."""
         own_topic = dead_letter_topic(self.settings.memory_wal_topic)
         return LetterDesk(SqlDeadLetters(self.engine), self.doorbell, self.clock, own_topic)
+
+    @cached_property
+    def rebuild_desk(self) -> SqlRebuildDesk:
+        """Rebuilds of the replica and of a SomaBrain."""
+        return SqlRebuildDesk(self.engine)
 
     @cached_property
     def tending(self) -> Tending:

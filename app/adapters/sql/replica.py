@@ -27,26 +27,32 @@ _ADVANCE = text("""
     UPDATE replicator_offsets SET next_offset = :next, updated_at = now()
     WHERE topic = :topic AND partition = :partition AND next_offset = :start AND generation = :generation
 """)
-# `wal_timestamp` stays what it first was: it is the memory's place in every list, and a page would skip or repeat it.
-_UPSERT = text("""
-    INSERT INTO memory_replica AS r (event_id, session_id, persona_id, tenant, role, universe, namespace, coord,
-        request_id, trace_id, payload, wal_timestamp, version, body_digest, deleted_at)
-    SELECT event_id, session_id, persona_id, tenant, role, universe, namespace, CAST(coord AS double precision[]),
-        request_id, trace_id, CAST(payload AS jsonb), wal_timestamp, version, decode(body_digest, 'hex'),
-        CASE WHEN deleted THEN now() END
-    FROM unnest(CAST(:event_ids AS text[]), CAST(:sessions AS text[]), CAST(:personas AS text[]),
+NEW_ROWS = """unnest(CAST(:event_ids AS text[]), CAST(:sessions AS text[]), CAST(:personas AS text[]),
         CAST(:tenants AS text[]), CAST(:roles AS text[]), CAST(:universes AS text[]), CAST(:namespaces AS text[]),
         CAST(:coords AS text[]), CAST(:requests AS text[]), CAST(:traces AS text[]), CAST(:payloads AS text[]),
         CAST(:timestamps AS double precision[]), CAST(:versions AS bigint[]), CAST(:digests AS text[]),
         CAST(:deletes AS boolean[]))
         AS new (event_id, session_id, persona_id, tenant, role, universe, namespace, coord, request_id, trace_id,
-                payload, wal_timestamp, version, body_digest, deleted)
-    ON CONFLICT (event_id) DO UPDATE
+                payload, wal_timestamp, version, body_digest, deleted)"""
+"""Rows of the log as a table; their columns are `columns_of`."""
+NEWER_WINS = """ON CONFLICT (event_id) DO UPDATE
         SET payload = excluded.payload, version = excluded.version, body_digest = excluded.body_digest,
             deleted_at = excluded.deleted_at,
             coord = coalesce(excluded.coord, r.coord), request_id = coalesce(excluded.request_id, r.request_id)
-        WHERE r.version < excluded.version
-""")
+        WHERE r.version < excluded.version"""
+"""What becomes of a row `r` that is there already, in the replica and in whatever is to take its place.
+
+`wal_timestamp` stays what it first was: it is the memory's place in every list, and a page would skip or repeat it.
+"""
+_UPSERT = text(f"""
+    INSERT INTO memory_replica AS r (event_id, session_id, persona_id, tenant, role, universe, namespace, coord,
+        request_id, trace_id, payload, wal_timestamp, version, body_digest, deleted_at)
+    SELECT event_id, session_id, persona_id, tenant, role, universe, namespace, CAST(coord AS double precision[]),
+        request_id, trace_id, CAST(payload AS jsonb), wal_timestamp, version, decode(body_digest, 'hex'),
+        CASE WHEN deleted THEN now() END
+    FROM {NEW_ROWS}
+    {NEWER_WINS}
+""")  # noqa: S608 - pieces of this module
 _STORED = text("SELECT event_id, version, body_digest FROM memory_replica WHERE event_id = ANY(:event_ids)")
 _BURY = text("""
     INSERT INTO dlq_messages (topic, source_partition, source_offset, raw, error, error_kind, fingerprint)
@@ -107,10 +113,11 @@ def _poison(batch: WalBatch, conflicts: Sequence[ReplicaRow]) -> list[Poison]:
 
 def _upsert(connection: Connection, rows: Sequence[ReplicaRow]) -> None:
     if rows:
-        connection.execute(_UPSERT, _columns(rows))
+        connection.execute(_UPSERT, columns_of(rows))
 
 
-def _columns(rows: Sequence[ReplicaRow]) -> dict[str, list[object]]:
+def columns_of(rows: Sequence[ReplicaRow]) -> dict[str, list[object]]:
+    """What `NEW_ROWS` is made of."""
     return {
         "event_ids": [row.event_id for row in rows],
         "sessions": [row.session_id for row in rows],
