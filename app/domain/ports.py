@@ -149,9 +149,8 @@ class MemoryOutbox(Protocol):
         """Those of these memories that are due."""
 
     def synced(self, remembered: Sequence[tuple[OwedMemory, Remembered]]) -> list[str]:
-        """One transaction: rows synced and their WAL records owed; the event ids that were still ours. One that is
-        to be forgotten by now is owed to be forgotten again: this remembering may have come after that.
-        """
+        """One transaction: rows synced and their WAL records owed; the event ids that were still ours. What was to be
+        forgotten meanwhile is owed to be forgotten again."""
 
     def forgotten(self, owed: OwedMemory) -> bool:
         """SomaBrain has forgotten this one; whether the claim was still ours."""

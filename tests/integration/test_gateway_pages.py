@@ -106,8 +106,10 @@ def test_messages_whose_memory_was_written_with_them_are_counted(gateway: Gatewa
     gateway.say()
     text = gateway.get("/metrics").text
 
-    attempts = re.findall(r'gateway_write_through_attempts_total\{path="message"\} ([0-9.]+)', text)
-    queued = re.findall(r'gateway_write_through_results_total\{path="message",result="queued"\} ([0-9.]+)', text)
+    attempts = re.findall(r'gateway_write_through_attempts_total\{path="/v1/session/message"\} ([0-9.]+)', text)
+    queued = re.findall(
+        r'gateway_write_through_results_total\{path="/v1/session/message",result="queued"\} ([0-9.]+)', text
+    )
     assert len(attempts) == len(queued) == 1
     assert float(attempts[0]) >= float(queued[0]) >= 1
 

@@ -161,7 +161,7 @@ class LeaseModel:
                 row.until = self.now
 
     def sweep(self) -> dict[str, int]:
-        freed = dict.fromkeys(FIRST, 0)
+        freed = dict.fromkeys((*FIRST, "export"), 0)
         for row in self.rows.values():
             if row.owner and row.until > self.now and row.owner not in self.alive:
                 row.until = self.now

@@ -36,6 +36,7 @@ class Attempt:
     begun: int
     text: str = ""
     saved: str = ""
+    ended: bool = False
 
 
 @dataclass
@@ -102,8 +103,11 @@ class StreamMachine(RuleBasedStateMachine):
     @precondition(lambda self: self.attempts)
     @rule(which=_any, words=_words, fate=_fates, save=st.booleans())
     def speak(self, which: int, words: str, fate: str, save: bool) -> None:
-        """The newest attempt twice as often as the old ones."""
-        attempt = self.attempts[-1] if which % 2 else self.attempts[which % len(self.attempts)]
+        """The newest attempt twice as often as the old ones; who has ended the turn itself says no more about it."""
+        speakers = [attempt for attempt in self.attempts if not attempt.ended]
+        if not speakers:
+            return
+        attempt = speakers[-1] if which % 2 else speakers[which % len(speakers)]
         metadata = {"offset": len(attempt.text), "attempt": attempt.turn.attempts}
         item = live_item(SESSION, EventType.DELTA, words, metadata, self.clock.now()) | {"after": attempt.begun}
         self.publish(item, fate)
@@ -133,6 +137,7 @@ class StreamMachine(RuleBasedStateMachine):
             assert self.is_over(attempt)
             return
         assert event_id not in self.answers
+        attempt.ended = True
         self.answers[event_id] = attempt.text if well else ""
         self.publish(envelope(ended), fate)
 

@@ -57,7 +57,7 @@ class SqlExportJobs(Claims):
         job: ClaimedExport | None = None
         try:
             with transaction(self._engine) as connection:
-                rows = self._leases.claim(connection, 1, job_id)
+                rows = self._leases.claim(connection, 1, [job_id])
                 job = _claimed(rows[0], self._leases.lease_of(rows[0])) if rows else None
         except CommitUnheard:
             return job if job is not None and self._really_held([job.lease]) else None
