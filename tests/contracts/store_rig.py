@@ -207,6 +207,10 @@ class PostgresRig(StoreRig):
         self.stream = SqlStreamStore(engine)
         self.tools = SqlToolRequests(engine)
         self.ledger = SqlLedger(engine, TOPIC, CALL_SECONDS)
+        self._set_aside()
+
+    def _set_aside(self) -> None:
+        """Nothing is owed or held any more, by whomever."""
         for table, _, owed in _TABLES.values():
             ended = "cancelled" if table in ("turns", "tool_calls", "export_jobs") else "dead"
             free = "lease_owner = NULL, lease_until = NULL, finished_at = now()"
@@ -229,6 +233,7 @@ class PostgresRig(StoreRig):
     def close(self) -> None:
         for presence in self._presences:
             presence.stop()
+        self._set_aside()
 
     def pass_time(self, seconds: float) -> None:
         for table, _, owed in _TABLES.values():
