@@ -37,7 +37,12 @@ def _rebuilding() -> Rebuilding:
 
 @lru_cache(maxsize=1)
 def _bridge() -> Bridge:
-    return bridge_of(this_process(), _count, SHUTTING_DOWN.is_set)
+    return bridge_of(this_process(), _count, _has_to_stop, lambda: _rebuilding().turn.more)
+
+
+def _has_to_stop() -> bool:
+    """The process has to end; or a rebuild goes on in it, and the replicator has had its share."""
+    return SHUTTING_DOWN.is_set() or _rebuilding().turn.is_due(this_process().clock.monotonic())
 
 
 def _count(fresh: int, duplicate: int, dead: int, lag_seconds: float) -> None:

@@ -162,15 +162,12 @@ class InMemoryRebuilds:
             self.ids.setdefault(event_id, len(self.ids) + 1)
         found = sorted((self.ids[key], row) for key, row in self.replica.rows.items() if self.ids[key] > rebuild.cursor)
         memories = tuple(_memory(row) for _, row in found[:limit] if not row.deleted)
-        return MemoryPage(rebuild.cursor, found[:limit][-1][0] if found else None, memories)
+        end_of_stretch = found[:limit][-1][0] if found else rebuild.cursor
+        return MemoryPage(rebuild.cursor, end_of_stretch, memories, last=len(found) < limit)
 
     def forgotten_since(self, rebuild: Rebuild, page: MemoryPage) -> list[Memory]:
         before = self.forgotten_before[rebuild.id]
-        stretch = [
-            row
-            for key, row in self.replica.rows.items()
-            if page.start < self.ids.get(key, 0) <= (page.end or page.start)
-        ]
+        stretch = [row for key, row in self.replica.rows.items() if page.start < self.ids.get(key, 0) <= page.end]
         return [_memory(row) for row in stretch if row.deleted and row.event_id not in before]
 
     def passed(self, rebuild: Rebuild, page: MemoryPage, remembered: int, refused: Sequence[str]) -> Rebuild:

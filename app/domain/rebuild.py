@@ -150,11 +150,12 @@ class WalHistory(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class MemoryPage:
-    """Memories to remember, of the replica's rows after `start` and up to `end`; `end` is None after the last row."""
+    """Memories to remember, of the replica's rows after `start` and up to `end`, `last` where there were no more."""
 
     start: int
-    end: int | None
+    end: int
     memories: tuple[Memory, ...]
+    last: bool
 
 
 class RebuiltMemories(Protocol):

@@ -53,10 +53,11 @@ def _remembered_all(rebuild: Rebuild, remembering: Remembering) -> bool:
     try:
         while remembering.clock.monotonic() < end and not remembering.stopping():
             page = remembering.memories.page(rebuild, remembering.batch)
-            if page.end is None:
+            rebuild = _remember(rebuild, page, remembering)
+            # Rows that come after this one were remembered on their own way: under load there is always one more.
+            if page.last:
                 remembering.memories.complete(rebuild)
                 return True
-            rebuild = _remember(rebuild, page, remembering)
     except LeaseLost:
         # Another process works on the same rebuild, or somebody has ended it: the next look tells.
         return False

@@ -18,16 +18,26 @@ from app.routing import TaskName
 
 _POLL_SECONDS = 0.5
 _NEXT_SLICE_EXPIRES = 30.0
-_TURN_SECONDS = 0.5
+_NEAR_SECONDS = 0.3
+_SHARE_SECONDS = 2.0
 _REST_SECONDS = 3.0
 _READING = (RebuildState.QUEUED, RebuildState.READING)
 
 
 @dataclass(slots=True)
 class Turn:
-    """When this process's last slice ended, by its steady clock."""
+    """When this process's last slice ended, by its steady clock, and whether another one is to come."""
 
     ended_at: float = -math.inf
+    more: bool = False
+
+    def is_near(self, now: float) -> bool:
+        """Whether two rings were heard without anything in between."""
+        return now - self.ended_at < _NEAR_SECONDS
+
+    def is_due(self, now: float) -> bool:
+        """Whether the replicator has had its share since the last slice."""
+        return self.more and now - self.ended_at >= _SHARE_SECONDS
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,7 +48,7 @@ class Rebuilding:
     store: RebuildStore
     clock: Clock
     doorbell: Doorbell
-    slice_seconds: float = 4.0
+    slice_seconds: float = 2.0
     batch: int = 500
     stopping: Callable[[], bool] = lambda: False
     turn: Turn = field(default_factory=Turn)
@@ -48,9 +58,10 @@ def rebuild_in_turn(rebuilding: Rebuilding) -> bool:
     """Rebuild for one slice and ring for the next; whether there is more to do. Two rings in a row are one: a worker
     with one thread has to replicate between two slices, however many rings wait.
     """
-    if rebuilding.clock.monotonic() - rebuilding.turn.ended_at < _TURN_SECONDS:
+    if rebuilding.turn.is_near(rebuilding.clock.monotonic()):
         return False
     more = rebuild_slice(rebuilding)
+    rebuilding.turn.more = more
     if more:
         rebuilding.turn.ended_at = rebuilding.clock.monotonic()
         rebuilding.doorbell.ring(TaskName.REBUILD_WAL, expires=_NEXT_SLICE_EXPIRES)

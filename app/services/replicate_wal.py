@@ -16,7 +16,7 @@ _GLANCE_SECONDS = 0.1
 @dataclass(frozen=True, slots=True)
 class Bridge:
     """What replicating needs. `replicated(ok, duplicate, dead, lag_seconds)` counts for the metrics;
-    `stopping` ends a slice early when the process has to end.
+    `stopping` ends a slice early when the process has to end, `yielding` when nothing came and others wait for it.
     """
 
     reader: WalReader
@@ -28,6 +28,7 @@ class Bridge:
     slice_seconds: float = 10.0
     batch: int = 500
     stopping: Callable[[], bool] = lambda: False
+    yielding: Callable[[], bool] = lambda: False
 
 
 def replicate_slice(bridge: Bridge) -> int:
@@ -55,6 +56,8 @@ def _replicate_until(end: float, bridge: Bridge) -> int:
         while bridge.clock.monotonic() < end and not bridge.stopping():
             batches = bridge.reader.poll(0.5, bridge.batch)
             handled += sum(replicate(batch, bridge) for batch in batches)
+            if not batches and bridge.yielding():
+                break
     except LeaseLost:
         # Another slot has this partition now, or wrote it first: go on from what Postgres says.
         bridge.reader.rewind()

@@ -12,7 +12,10 @@ from app.wiring.process import Process
 
 
 def bridge_of(
-    process: Process, replicated: Callable[[int, int, int, float], None], stopping: Callable[[], bool]
+    process: Process,
+    replicated: Callable[[int, int, int, float], None],
+    stopping: Callable[[], bool],
+    yielding: Callable[[], bool] = lambda: False,
 ) -> Bridge:
     """The way from the log into the replica; `replicated` counts (fresh, duplicate, dead, lag in seconds)."""
     settings = process.settings
@@ -29,6 +32,7 @@ def bridge_of(
         notes=process.notes,
         replicated=replicated,
         stopping=stopping,
+        yielding=yielding,
         slice_seconds=settings.replicator_slice_seconds,
         batch=settings.replicator_batch_size,
     )

@@ -335,8 +335,10 @@ def test_poison_is_buried_once_and_what_was_judged_stays_judged(rig: Rig) -> Non
 
 
 def brain_pages(rig: Rig, rebuild: Rebuild) -> Iterator[tuple[Rebuild, list[str]]]:
-    while (page := rig.memories.page(rebuild, 2)).end is not None:
-        rebuild = rig.memories.passed(rebuild, page, len(page.memories), [])
+    last = False
+    while not last:
+        page = rig.memories.page(rebuild, 2)
+        rebuild, last = rig.memories.passed(rebuild, page, len(page.memories), []), page.last
         yield rebuild, [memory.event_id for memory in page.memories]
 
 

@@ -19,8 +19,8 @@ DIFFERENT = {**EQUAL, "equal": False, "log": {"rows": 4, "digest": "bb"}, "only_
 def a_rebuild(status: str = "completed", **fields: Any) -> dict[str, Any]:
     return {
         "id": "r-1", "kind": "replica", "status": status,
-        "progress": {"stage": "reading the log", "done": 3, "total": 3}, "poison": 0, "comparison": EQUAL,
-        "remembered": 0, "refused": 0, "error": None,
+        "progress": {"stage": "reading the log", "done": 3, "total": 3}, "poison": 0,
+        "comparison": EQUAL, "remembered": 0, "refused": 0, "error": None,
         "created_at": "2026-01-01T00:00:00Z", "finished_at": "2026-01-01T00:00:02Z", **fields,
     }  # fmt: skip
 

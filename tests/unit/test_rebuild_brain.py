@@ -152,6 +152,18 @@ class Overtaken(InMemoryBrain):
         return receipts
 
 
+def test_memories_that_keep_coming_do_not_keep_it_from_ending() -> None:
+    stage = Stage(a_word("m-1"), a_word("m-2"), a_word("m-3"), brain=Overtaken())
+    stage.remembering = replace(stage.remembering, batch=10)
+    assert isinstance(stage.brain, Overtaken)
+    stage.brain.meanwhile = lambda: stage.write(a_word(an_id()))
+
+    assert not remember_slice(stage.remembering)
+
+    assert stage.state.state is RebuildState.COMPLETED
+    assert stage.kept == {"m-1", "m-2", "m-3"}
+
+
 def test_a_rebuild_that_somebody_cancels_stops() -> None:
     stage = Stage(*(a_word(an_id()) for _ in range(4)), brain=Overtaken())
     assert isinstance(stage.brain, Overtaken)

@@ -241,3 +241,22 @@ def test_two_rings_in_a_row_leave_the_worker_to_the_replicator() -> None:
 
     assert stage.state_of(asked).read == read
     assert len(stage.doorbell.rings) == 1
+
+
+def test_the_replicator_gives_way_to_a_rebuild_after_its_share_or_when_it_has_nothing_to_do() -> None:
+    stage = Stage()
+    stage.replicated(*(wal_bytes() for _ in range(100)))
+    stage.asked()
+    turn, clock = stage.rebuilding.turn, stage.wal.clock
+    assert not turn.is_due(clock.monotonic())
+    rebuild_in_turn(stage.rebuilding)
+    began = clock.monotonic()
+
+    replicate_slice(replace(stage.bridge, slice_seconds=10, yielding=lambda: turn.more))
+
+    assert clock.monotonic() - began == 0.5
+    assert not turn.is_due(clock.monotonic())
+    assert turn.is_due(began + 2)
+    while rebuild_in_turn(stage.rebuilding):
+        clock.advance(1)
+    assert not turn.is_due(clock.monotonic() + 60)

@@ -50,7 +50,8 @@ class SqlRebuiltMemories:
         with transaction(self._engine) as connection:
             found = connection.execute(_PAGE, {"cursor": rebuild.cursor, "limit": limit}).mappings().all()
         memories = tuple(_memory(row) for row in found if not row["forgotten"])
-        return MemoryPage(rebuild.cursor, found[-1]["id"] if found else None, memories)
+        end_of_stretch = found[-1]["id"] if found else rebuild.cursor
+        return MemoryPage(rebuild.cursor, end_of_stretch, memories, last=len(found) < limit)
 
     def forgotten_since(self, rebuild: Rebuild, page: MemoryPage) -> list[Memory]:
         """By the ledger or by the log."""
