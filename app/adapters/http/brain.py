@@ -25,10 +25,12 @@ from app.adapters.http.brain_answers import (
 )
 from app.adapters.http.brain_dialect import NOT_FOUND, Dialect, Way
 from app.adapters.http.brain_line import BrainLine
+from app.adapters.http.brain_listing import list_items, page_of
 from app.adapters.http.brain_recollections import recollections_of
 from app.adapters.http.breaker import Breaker, BreakerOpen
 from app.domain.errors import BatchRefused, BrainForbidden, BrainUnavailable, MemoryRefused
 from app.domain.memory import Memory, Place, Remembered
+from app.domain.proof_ports import BrainPage
 from app.domain.recall import BrainFigures, Question, Recollection
 from app.settings import Settings
 from app.telemetry.metrics import SOMABRAIN_BREAKER, SOMABRAIN_HEALTH, SOMABRAIN_MEMORY_WRITES
@@ -119,6 +121,13 @@ class HttpBrain:
         return self._line.errand().ask(
             requests_for.figures(place, str(uuid.uuid4())), lambda answer: figures_of(answer, _now())
         )
+
+    def page(self, tenant: str, after: str, limit: int) -> BrainPage:
+        """One page of what a tenant's memories are. Raises `BrainCannotList` where this version does not say, else as
+        `figures` does.
+        """
+        request = list_items(tenant, after, limit)
+        return self._line.errand().ask(request, lambda answer: page_of(answer, tenant, _now()))
 
     def healthy(self) -> bool:
         """What `/health` says of itself within a second; no answer means no."""
