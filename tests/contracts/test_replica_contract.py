@@ -152,6 +152,15 @@ def test_a_deleted_memory_leaves_a_tombstone_without_its_payload(rig: ReplicaRig
     assert rig.row(event_id) == {"version": 2, "deleted": True, "payload": None, "tenant": "t1"}
 
 
+def test_a_newer_version_decides_whose_it_is(rig: ReplicaRig, partition: WalPartition) -> None:
+    event_id = an_id()
+    store(rig, a_batch(partition, 0, wal_bytes(event_id, tenant="t2")))
+
+    store(rig, a_batch(partition, 1, wal_bytes(event_id, tenant="t1", version=2)))
+
+    assert (rig.row(event_id) or {})["tenant"] == "t1"
+
+
 def test_the_same_version_with_another_body_is_a_dead_letter(rig: ReplicaRig, partition: WalPartition) -> None:
     event_id = an_id()
     other = wal_bytes(event_id, payload={"id": event_id, "content": "something else"})

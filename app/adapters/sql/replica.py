@@ -41,7 +41,9 @@ _UPSERT = text("""
         AS new (event_id, session_id, persona_id, tenant, role, universe, namespace, coord, request_id, trace_id,
                 payload, wal_timestamp, version, body_digest, deleted)
     ON CONFLICT (event_id) DO UPDATE
-        SET payload = excluded.payload, version = excluded.version, body_digest = excluded.body_digest,
+        SET session_id = excluded.session_id, persona_id = excluded.persona_id, tenant = excluded.tenant,
+            role = excluded.role, universe = excluded.universe, namespace = excluded.namespace,
+            payload = excluded.payload, version = excluded.version, body_digest = excluded.body_digest,
             deleted_at = excluded.deleted_at, wal_timestamp = excluded.wal_timestamp,
             coord = coalesce(excluded.coord, r.coord), request_id = coalesce(excluded.request_id, r.request_id)
         WHERE r.version < excluded.version
