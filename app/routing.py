@@ -31,6 +31,7 @@ class TaskName(StrEnum):
     PROBE_BRAIN = "brain.probe"
     MEASURE_DLQ = "dlq.measure"
     PRUNE = "retention.prune"
+    RECONCILE = "memory.reconcile"
 
 
 class Topic(StrEnum):
@@ -63,6 +64,7 @@ QUEUE_OF: dict[TaskName, Queue] = {
     TaskName.PROBE_BRAIN: Queue.MAINTENANCE,
     TaskName.MEASURE_DLQ: Queue.MAINTENANCE,
     TaskName.PRUNE: Queue.MAINTENANCE,
+    TaskName.RECONCILE: Queue.MAINTENANCE,
 }
 
 

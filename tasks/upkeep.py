@@ -3,12 +3,15 @@
 from app.routing import TaskName
 from app.services.measure import measure
 from app.services.probe_brain import probe_brain
+from app.services.prove_memories import prove_slice
 from app.services.sweep import sweep
 from app.telemetry.metrics import WORK_SWEPT
 from app.wiring.delivering import memory_plane, tool_calls, turns
 from app.wiring.process import this_process
+from app.wiring.proving import proving
 from tasks.application import celery
 from tasks.base import ServiceTask
+from tasks.process import SHUTTING_DOWN
 
 
 @celery.task(name=TaskName.SWEEP, base=ServiceTask)  # type: ignore[untyped-decorator]
@@ -38,3 +41,9 @@ def measure_backlogs() -> None:
 def prune() -> int:
     """Drop what is finished and old."""
     return this_process().upkeep.prune()
+
+
+@celery.task(name=TaskName.RECONCILE, base=ServiceTask)  # type: ignore[untyped-decorator]
+def reconcile() -> bool:
+    """Work on the proof that somebody has asked for, for one slice."""
+    return prove_slice(proving(SHUTTING_DOWN.is_set))

@@ -14,6 +14,7 @@ from app.gateway.memories import memories
 from app.gateway.memory import memory
 from app.gateway.operations import health_checks, operations
 from app.gateway.problems import handle_errors
+from app.gateway.proofs import proofs
 from app.gateway.room import Room, furnish
 from app.gateway.streams import serve_websockets, streams
 from app.gateway.tools import tools
@@ -22,7 +23,7 @@ from app.settings import Settings, settings
 from app.telemetry.logs import configure_logging
 from app.wiring.serving import Serving
 
-AREAS = (conversation, streams, tools, memories, memory, dead_letters, desk, operations)
+AREAS = (conversation, streams, tools, memories, proofs, memory, dead_letters, desk, operations)
 
 
 def create_app(chosen: Settings | None = None) -> Flask:

@@ -11,6 +11,7 @@ from app.adapters.sql.desk import SqlWorkDesk
 from app.adapters.sql.inbox import SqlInbox
 from app.adapters.sql.ledger import SqlLedger
 from app.adapters.sql.patience import SERVING
+from app.adapters.sql.proofs import SqlProofs
 from app.adapters.sql.search import SqlMemorySearch
 from app.adapters.sql.stream_store import SqlStreamStore
 from app.adapters.sql.tool_requests import SqlToolRequests
@@ -103,6 +104,11 @@ class Serving(Process):
         """What recalling needs."""
         search = SqlMemorySearch(self.engine)
         return Recall(self.brain, search, self.ledger, self.settings.soma_recall_seconds)
+
+    @cached_property
+    def proofs(self) -> SqlProofs:
+        """Proofs that nothing is missing."""
+        return SqlProofs(self.engine)
 
     def redis_answers(self) -> bool:
         """Whether Redis answers, within a second."""

@@ -75,3 +75,15 @@ TOOL_CALLS = WorkKind(
     on_claim=", runs = w.runs + 1",
 )
 KINDS = (TURNS, MEMORIES, RECORDS, TOOL_CALLS)
+"""What people tend at the desk."""
+PROOFS = WorkKind(
+    name="proof",
+    table="reconcile_jobs",
+    key="job_id",
+    owed=("queued", "running"),
+    claimed="running",
+    waiting="queued",
+    order="w.run_at, w.created_at",
+)
+LEASED = (*KINDS, PROOFS)
+"""Everything that can be held by a worker that is gone."""
