@@ -70,12 +70,13 @@ class ReplicaPage:
 
 
 @dataclass(frozen=True, slots=True)
-class Stranger:
-    """Something under an id that was never accepted, the accepted memory that it names, and its spot in the order."""
+class StrangerPage:
+    """What stands under ids that were never accepted, each with the accepted memory that it names, among a page of what
+    was laid down; `last` is the page's end (id, store, spot), None behind everything.
+    """
 
-    copy: Copy
-    original: Pledge | None
-    spot: str
+    strangers: tuple[tuple[Copy, Pledge | None], ...]
+    last: tuple[str, str, str] | None
 
 
 class BrainListing(Protocol):
@@ -144,8 +145,8 @@ class ProofBooks(Protocol):
     def cases(self, job: ProofJob, after: tuple[str, str], limit: int) -> list[Case]:
         """Accepted memories after (tenant, event id), each with what was laid down under its id."""
 
-    def strangers(self, job: ProofJob, after: tuple[str, str, str], limit: int) -> list[Stranger]:
-        """What was laid down under ids that were never accepted, after (id, store, spot)."""
+    def strangers(self, job: ProofJob, after: tuple[str, str, str], limit: int) -> StrangerPage:
+        """What was laid down after (id, store, spot); however few strangers there are, a page is a page."""
 
 
 @dataclass(frozen=True, slots=True)

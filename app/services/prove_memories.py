@@ -24,6 +24,7 @@ BEGINNING: Final = "beginning"
 DONE: Final = "done"
 _PAGE = 500
 _BRAIN_PAGE = 100
+_STRANGER_PAGE = 2_000
 _NOT_WALKED = "SomaBrain was not compared: this version does not list what it holds"
 
 
@@ -93,12 +94,11 @@ def _read_log(proving: Proving, job: ProofJob, until: float) -> ProofJob:
         return _moved(proving, replace(job, stage="replica", place={**job.place, "row": 0}, done=0, total=highest))
     for records in proving.wal.records(int(number), at[number], ends[number]):
         copies, unreadable = wal_copies(records, proving.clock.now().timestamp())
-        reached = records[-1].offset + 1 if records else ends[number]
-        job = _in_log(job, number, reached, unreadable)
+        job = _in_log(job, number, records[-1].offset + 1, unreadable)
         proving.desk.keep(job, Gain(copies=newest(copies)))
         if proving.clock.monotonic() >= until or proving.stopping():
-            break
-    return job
+            return job
+    return _moved(proving, _in_log(job, number, ends[number], 0))
 
 
 def _in_log(job: ProofJob, number: str, reached: int, unreadable: int) -> ProofJob:
@@ -165,14 +165,13 @@ def _compare(proving: Proving, job: ProofJob, _until: float) -> ProofJob:
 
 def _compare_strangers(proving: Proving, job: ProofJob, _until: float) -> ProofJob:
     event_id, store, spot = job.place["stranger"]
-    found = proving.books.strangers(job, (event_id, store, spot), _PAGE)
-    if not found:
+    page = proving.books.strangers(job, (event_id, store, spot), _STRANGER_PAGE)
+    if page.last is None:
         stage = "repairing" if job.wish.repair else DONE
         return _moved(proving, replace(job, stage=stage, done=0, total=None))
-    findings = [finding for each in found if (finding := judge_stranger(each.copy, each.original))]
-    last = found[-1]
-    place = {**job.place, "stranger": [last.copy.event_id, last.copy.store.value, last.spot]}
-    return _moved(proving, replace(job, place=place, done=job.done + len(found)), Gain(findings=findings))
+    findings = [finding for copy, original in page.strangers if (finding := judge_stranger(copy, original))]
+    place = {**job.place, "stranger": list(page.last)}
+    return _moved(proving, replace(job, place=place, done=job.done + len(page.strangers)), Gain(findings=findings))
 
 
 def _repair(proving: Proving, job: ProofJob, _until: float) -> ProofJob:

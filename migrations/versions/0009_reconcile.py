@@ -64,7 +64,7 @@ CREATE TABLE reconcile_findings (
     copy_of   text,
     repair    text
 );
-CREATE INDEX reconcile_findings_of_a_job ON reconcile_findings (job_id, event_id);
+CREATE INDEX reconcile_findings_to_repair ON reconcile_findings (job_id, event_id) WHERE fault AND repair IS NULL;
 CREATE INDEX reconcile_findings_in_order ON reconcile_findings (job_id, tenant, id);
 
 CREATE UNLOGGED TABLE reconcile_seen (

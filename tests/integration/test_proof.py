@@ -8,14 +8,18 @@ from typing import Any
 import pytest
 from sqlalchemy import Engine
 
-from app.domain.errors import BrainCannotList
+from app.adapters.sql.proofs import SqlProofs
+from app.adapters.sql.upkeep import SqlUpkeep
+from app.domain.errors import BrainCannotList, LeaseLost
 from app.domain.memory import Memory, Place, WalRecord
+from app.domain.proof_ports import Gain, ProofWish
 from app.gateway.app import create_app
 from app.gateway.room import room
 from app.routing import TaskName
 from app.settings import Settings, read
 from devstack.stack import Stack
 from tests.builders import an_id
+from tests.conftest import eventually
 from tests.contracts.brain_rig import ServedBrain, a_memory
 from tests.integration.proof_stage import Stage, a_database, faults, told
 
@@ -197,6 +201,23 @@ def test_a_proof_goes_on_where_a_killed_worker_left_it(stage: Stage) -> None:
     assert told(report) == {("t1", lost.event_id, "brain", "missing")}
     assert sum(tenant.checked for tenant in report.tenants.values()) == 35
     assert len(stage.doorbell.rings) > 5
+
+
+def test_a_proof_whose_worker_was_killed_is_taken_over_and_what_it_brings_late_is_dropped(stage: Stage) -> None:
+    stage.accept(*some(3))
+    stage.deliver()
+    SqlProofs(stage.engine).ask(ProofWish(None, repair=False))
+    victim = stage.proving().desk
+    job = victim.claim()
+    assert job is not None
+    assert stage.proving().desk.claim() is None
+
+    assert eventually(lambda: SqlUpkeep(stage.engine).end_leases_of_the_dead().get("proof")) == 1
+    report = stage.prove()
+
+    assert (report.status, report.tenants["t1"].checked) == ("completed", 3)
+    with pytest.raises(LeaseLost):
+        victim.keep(job, Gain())
 
 
 def test_a_crash_of_postgres_that_empties_what_was_laid_down_begins_anew(stage: Stage) -> None:

@@ -7,7 +7,7 @@ from typing import Any
 from app.adapters.http.bounded import Answer
 from app.adapters.http.brain_answers import NO_SUCH_ROUTE, said_by
 from app.adapters.http.brain_requests import Request, header_text
-from app.domain.errors import BrainCannotList
+from app.domain.errors import BrainCannotList, BrainUnavailable
 from app.domain.memory import Place
 from app.domain.proof_ports import BrainItem, BrainPage
 
@@ -25,6 +25,8 @@ def page_of(answer: Answer, tenant: str, now: datetime) -> BrainPage:
     if answer.status in NO_SUCH_ROUTE | _NOT_LIKE_THIS:
         raise BrainCannotList("this SomaBrain does not list what it holds")
     said = said_by(answer, now)
+    if not said:
+        raise BrainUnavailable("the answer does not come from SomaBrain")
     items, cursor = said.get("items"), said.get("next_cursor")
     if not isinstance(items, list) or not (cursor is None or isinstance(cursor, str)):
         raise BrainCannotList("this SomaBrain does not list what it holds")

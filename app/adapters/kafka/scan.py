@@ -31,9 +31,8 @@ class KafkaWalScan:
         return {partition.partition: (starts[partition], ends[partition]) for partition in partitions}
 
     def records(self, number: int, start: int, end: int) -> Iterator[list[RawRecord]]:
-        """Batches of one partition's records from `start` to before `end`; the last may be empty: the end was reached.
-
-        Raises `WalUnavailable` where the log gives nothing although it has not ended.
+        """Batches of one partition's records from `start` to before `end`. `WalUnavailable` where the log gives nothing
+        although it has not ended; places without a record, as transactions leave them, are passed over.
         """
         with self._consumer() as consumer:
             partition = TopicPartition(self._topic, number)
@@ -45,7 +44,8 @@ class KafkaWalScan:
                 if not found and self._position(consumer, partition) == at:
                     raise WalUnavailable("memory.wal gives nothing although it has not ended")
                 raw = [RawRecord(where, each.offset, each.value or b"", each.timestamp) for each in found]
-                yield [record for record in raw if record.offset < end]
+                if before_end := [record for record in raw if record.offset < end]:
+                    yield before_end
 
     @contextmanager
     def _consumer(self) -> Iterator[KafkaConsumer]:

@@ -11,7 +11,7 @@ from app.adapters.sql.rows import as_json
 from app.domain.memory import Place, digest_of
 from app.domain.proof import Case, Copy, Pledge, Store
 from app.domain.proof_copies import text_in
-from app.domain.proof_ports import ProofJob, ReplicaPage, Stranger
+from app.domain.proof_ports import ProofJob, ReplicaPage, StrangerPage
 
 _COUNTED_EXACTLY = 1_000_000
 _COUNTS = text(f"""
@@ -50,20 +50,28 @@ _ALL_CASES = text(_CASES.format(**_MOVES, behind='(l.tenant, l.event_id COLLATE 
 _CASES_OF_ONE = text(_CASES.format(**_MOVES, behind='l.tenant = :only AND l.event_id COLLATE "C" > :event_id'))
 _SEEN = text("SELECT * FROM reconcile_seen WHERE event_id = ANY(CAST(:event_ids AS text[])) ORDER BY store, spot")
 _STRANGERS = text(f"""
+    WITH page AS MATERIALIZED (
+        SELECT * FROM reconcile_seen WHERE (event_id, store, spot) > (:event_id, :store, :spot)
+        ORDER BY event_id, store, spot LIMIT :limit),
+    strange AS MATERIALIZED (
+        SELECT p.* FROM page p WHERE p.store <> 'mark' AND p.tenant = coalesce(CAST(:only AS text), p.tenant)
+          AND NOT EXISTS (SELECT 1 FROM memory_ledger l WHERE l.event_id = p.event_id))
     SELECT s.*, o.event_id AS o_event_id, o.tenant AS o_tenant, o.namespace AS o_namespace, o.universe AS o_universe,
            o.digest AS o_digest
-    FROM reconcile_seen s
-    LEFT JOIN memory_ledger l ON l.event_id = s.event_id
-    LEFT JOIN memory_ledger o ON o.event_id = s.named AND o.event_id <> s.event_id
-    WHERE (s.event_id, s.store, s.spot) > (:event_id, :store, :spot) AND l.event_id IS NULL AND s.store <> 'mark'
-      AND s.tenant = coalesce(CAST(:only AS text), s.tenant)
-      AND NOT (s.store <> 'brain' AND EXISTS (
+    FROM strange s LEFT JOIN memory_ledger o ON o.event_id = s.named AND o.event_id <> s.event_id
+    WHERE NOT (s.store <> 'brain' AND EXISTS (
         SELECT 1 FROM (SELECT max(x.version) AS version FROM reconcile_seen x WHERE x.event_id = s.event_id) most
         JOIN message_outbox r ON r.topic = :topic
          AND r.dedupe_key IN (s.event_id || ':' || most.version, s.event_id || ':' || (most.version + 1))
         WHERE {_REPLICA_MOVES}))
-    ORDER BY s.event_id, s.store, s.spot LIMIT :limit
+    ORDER BY s.event_id, s.store, s.spot
 """)  # noqa: S608
+_PAGE_END = text("""
+    SELECT event_id, store, spot FROM (
+        SELECT event_id, store, spot FROM reconcile_seen WHERE (event_id, store, spot) > (:event_id, :store, :spot)
+        ORDER BY event_id, store, spot LIMIT :limit) page
+    ORDER BY event_id DESC, store DESC, spot DESC LIMIT 1
+""")
 
 
 class SqlProofBooks:
@@ -101,13 +109,15 @@ class SqlProofBooks:
             copies = _seen(connection, [line["event_id"] for line in lines])
         return [_case(line, copies[line["event_id"]]) for line in lines]
 
-    def strangers(self, job: ProofJob, after: tuple[str, str, str], limit: int) -> list[Stranger]:
+    def strangers(self, job: ProofJob, after: tuple[str, str, str], limit: int) -> StrangerPage:
         """In the order of what was laid down."""
-        place = dict(zip(("event_id", "store", "spot"), after, strict=True))
-        asked = {**self._when(job), **place, "only": job.wish.tenant, "limit": limit}
+        place = {**dict(zip(("event_id", "store", "spot"), after, strict=True)), "limit": limit}
+        asked = {**self._when(job), **place, "only": job.wish.tenant}
         with transaction(self._engine) as connection:
+            end = connection.execute(_PAGE_END, place).one_or_none()
             rows = connection.execute(_STRANGERS, asked).mappings().all()
-        return [Stranger(_copy(row), _original(row), row["spot"]) for row in rows]
+        strangers = tuple((_copy(row), _original(row)) for row in rows)
+        return StrangerPage(strangers, None if end is None else (end.event_id, end.store, end.spot))
 
     def _when(self, job: ProofJob) -> dict[str, Any]:
         replicated = as_json(job.place["replicated"])

@@ -24,11 +24,13 @@ _KEEP = text("""
         lease_until = now() + make_interval(secs => :lease_seconds)
     WHERE job_id = :job_id AND state = 'running' AND lease_owner = :owner AND attempts = :attempts
 """)
-_EMPTY = (
-    text("TRUNCATE reconcile_seen"),
-    text("DELETE FROM reconcile_findings WHERE job_id = :job_id"),
-    text("DELETE FROM reconcile_tallies WHERE job_id = :job_id"),
-)
+_EMPTY_SEEN = text("TRUNCATE reconcile_seen")
+_EMPTY_TALLIES = text("DELETE FROM reconcile_tallies WHERE job_id = :job_id")
+# Of a proof that begins anew: as many at a time as surely come to an end.
+_EMPTY_FINDINGS = text("""
+    DELETE FROM reconcile_findings WHERE id IN (
+        SELECT id FROM reconcile_findings WHERE job_id = :job_id LIMIT 5000)
+""")
 _MARK = text("""
     INSERT INTO reconcile_seen (event_id, store, spot, tenant, namespace, universe, deleted, contradicted, locator)
     VALUES ('', 'mark', :job_id, '', '', '', false, false, '')
@@ -128,7 +130,7 @@ class SqlProofDesk(Claims):
     def _finished(self, connection: Connection, job: ProofJob) -> set[str]:
         ours = self._leases.settle(connection, [job.lease], "completed")
         if ours:
-            connection.execute(_EMPTY[0])
+            connection.execute(_EMPTY_SEEN)
         return ours
 
     def survived(self, job: ProofJob) -> None:
@@ -137,13 +139,20 @@ class SqlProofDesk(Claims):
 
     def begin(self, job: ProofJob) -> ProofJob:
         """Empty everything, mark it as this job's, note where the replica stands."""
+        while self._empties_findings(job):
+            pass
         with transaction(self._engine) as connection:
             self._keep(connection, job)
-            for statement in _EMPTY:
-                connection.execute(statement, {"job_id": job.job_id} if "job_id" in str(statement) else {})
+            connection.execute(_EMPTY_SEEN)
+            connection.execute(_EMPTY_TALLIES, {"job_id": job.job_id})
             connection.execute(_MARK, {"job_id": job.job_id})
             row = connection.execute(_BEGIN, {"job_id": job.job_id, "topic": self._wal_topic}).one()
         return replace(job, place={"replicated": row.replicated}, began_at=row.began_at, notes=())
+
+    def _empties_findings(self, job: ProofJob) -> bool:
+        with transaction(self._engine) as connection:
+            self._keep(connection, job)
+            return bool(connection.execute(_EMPTY_FINDINGS, {"job_id": job.job_id}).rowcount)
 
     def is_intact(self, job: ProofJob) -> bool:
         """Whether the mark is there: a crash of Postgres empties what is not logged."""

@@ -11,18 +11,12 @@ from app.domain.errors import Conflict
 from app.domain.proof_ports import ProofReport, ProofWish, TenantProof
 
 _EXAMPLES = 20
-_KEPT_JOBS = 20
 _ASK = text("""
     INSERT INTO reconcile_jobs (job_id, tenant, repair) VALUES (:job_id, :tenant, :repair)
     ON CONFLICT ((true)) WHERE state IN ('queued', 'running') DO NOTHING RETURNING job_id
 """)
 _UNDER_WAY = text("""
     SELECT job_id, tenant, repair FROM reconcile_jobs WHERE state IN ('queued', 'running')
-""")
-_PRUNE = text("""
-    DELETE FROM reconcile_jobs WHERE job_id IN (
-        SELECT job_id FROM reconcile_jobs WHERE state IN ('completed', 'failed')
-        ORDER BY finished_at DESC OFFSET :kept)
 """)
 _JOB = text("SELECT * FROM reconcile_jobs WHERE job_id = :job_id")
 _TALLIES = text("SELECT tenant, checked, in_flight FROM reconcile_tallies WHERE job_id = :job_id ORDER BY tenant")
@@ -46,9 +40,8 @@ class SqlProofs:
         self._engine = engine
 
     def ask(self, wish: ProofWish) -> str:
-        """One at a time; the last few that are over are kept for reading."""
+        """One at a time."""
         with transaction(self._engine) as connection:
-            connection.execute(_PRUNE, {"kept": _KEPT_JOBS})
             asked = {"job_id": str(uuid.uuid4()), "tenant": wish.tenant, "repair": wish.repair}
             job_id: str | None = connection.execute(_ASK, asked).scalar_one_or_none()
             return job_id or _under_way(connection, wish)

@@ -82,6 +82,11 @@ _PRUNE = (
     text("""DELETE FROM tool_calls WHERE call_id IN (
         SELECT call_id FROM tool_calls
         WHERE state IN ('unknown', 'discarded') AND finished_at < now() - interval '30 days' LIMIT 1000)"""),
+    text("""DELETE FROM reconcile_findings WHERE id IN (
+        SELECT f.id FROM reconcile_findings f JOIN reconcile_jobs j ON j.job_id = f.job_id
+        WHERE j.finished_at < now() - interval '30 days' LIMIT 1000)"""),
+    text("""DELETE FROM reconcile_jobs j WHERE j.finished_at < now() - interval '30 days'
+        AND NOT EXISTS (SELECT 1 FROM reconcile_findings f WHERE f.job_id = j.job_id)"""),
     text("DELETE FROM processes WHERE seen_at < now() - interval '1 hour'"),
 )
 
