@@ -1,6 +1,6 @@
 # Everything a person or a machine does with this project. Bare `make` prints the list.
 .DEFAULT_GOAL := help
-.PHONY: help run status logs stop test test-unit coverage lint format types imports work dead-letters drill \
+.PHONY: help run status logs stop test test-unit coverage lint format types imports work dead-letters prove drill \
 	drill-outage test-sabotage bench bench-start bench-claims bench-drain bench-recovery lock clean \
 	install install-test
 
@@ -62,6 +62,9 @@ work: install ## what is owed or dead, and why; make work ARGS="--watch", ARGS="
 
 dead-letters: install ## records that could not be replicated; make dead-letters ARGS="replay memory.wal.dlq --dry-run"
 	@GATEWAY_PORT=$${GATEWAY_PORT:-$$((20016 + $(PORT_OFFSET)))} $(BIN)/python -m app.cli dlq $(ARGS)
+
+prove: install ## is anything missing? make prove ARGS="--repair", ARGS="--tenant t1"; status 1 when it is not clean
+	@GATEWAY_PORT=$${GATEWAY_PORT:-$$((20016 + $(PORT_OFFSET)))} $(BIN)/python -m app.cli memory prove $(ARGS)
 
 drill-outage: install-test ## pull the memory service out of a stack of its own, and prove that nothing is lost
 	@$(BIN)/python -m drills outage
