@@ -23,7 +23,7 @@ from app.services.survive import surviving
 BEGINNING: Final = "beginning"
 DONE: Final = "done"
 _PAGE = 500
-_BRAIN_PAGE = 100
+_BRAIN_PAGE = 500
 _STRANGER_PAGE = 2_000
 _NOT_WALKED = "SomaBrain was not compared: this version does not list what it holds"
 

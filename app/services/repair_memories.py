@@ -18,7 +18,7 @@ from app.domain.proof_ports import BrainListing, Damage, ProofDesk, ProofJob, Pr
 from app.domain.wal import parse
 
 _HOLD_SECONDS = 20.0
-_BRAIN_PAGE = 100
+_BRAIN_PAGE = 500
 OWED_AGAIN = "owed again"
 FORGETTING_OWED = "the forgetting is owed again"
 TAKEN_AWAY = "taken away"

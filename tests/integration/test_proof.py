@@ -252,6 +252,15 @@ def test_a_somabrain_that_does_not_list_is_said_not_to_be_compared(
     assert "not compared" in report.notes[0]
 
 
+def test_memories_that_fill_more_than_an_answer_of_somabrain_are_compared_in_shorter_pages(stage: Stage) -> None:
+    large = [a_memory(content="x" * 400_000) for _ in range(12)]
+    stage.accept(*large)
+    stage.deliver()
+    stage.sql("DELETE FROM brain.memories WHERE key = :key", key=large[5].event_id)
+
+    assert told(stage.prove()) == {("t1", large[5].event_id, "brain", "missing")}
+
+
 def test_one_tenant_can_be_proven_alone(stage: Stage) -> None:
     mine, theirs = some(1), some(1, "t2")
     stage.accept(*mine, *theirs)

@@ -123,11 +123,16 @@ class HttpBrain:
         )
 
     def page(self, tenant: str, after: str, limit: int) -> BrainPage:
-        """One page of what a tenant's memories are. Raises `BrainCannotList` where this version does not say, else as
-        `figures` does.
+        """One page of what a tenant's memories are, a shorter one where this many are more than an answer may hold.
+        Raises `BrainCannotList` where this version does not say, else as `figures` does.
         """
         request = list_items(tenant, after, limit)
-        return self._line.errand().ask(request, lambda answer: page_of(answer, tenant, _now()))
+        try:
+            return self._line.errand().ask(request, lambda answer: page_of(answer, tenant, _now()))
+        except BrainUnavailable as error:
+            if limit == 1 or not (isinstance(error.__cause__, NoAnswer) and error.__cause__.kind == "too_big"):
+                raise
+        return self.page(tenant, after, max(limit // 25, 1))
 
     def healthy(self) -> bool:
         """What `/health` says of itself within a second; no answer means no."""
