@@ -1,7 +1,7 @@
 # Everything a person or a machine does with this project. Bare `make` prints the list.
 .DEFAULT_GOAL := help
 .PHONY: help run status logs stop test test-unit coverage lint format types imports work dead-letters \
-	rebuild-replica rebuild-brain drill drill-outage test-sabotage bench bench-start bench-claims bench-drain bench-recovery bench-memory \
+	rebuild-replica rebuild-brain prove drill drill-outage test-sabotage bench bench-start bench-claims bench-drain bench-recovery bench-memory \
 	bench-brain bench-browse bench-replicator lock clean \
 	install install-test
 
@@ -69,6 +69,9 @@ rebuild-replica: install ## make the replica anew from the log while it serves, 
 
 rebuild-brain: install ## the same, and then every memory into an (empty) memory service
 	@GATEWAY_PORT=$${GATEWAY_PORT:-$$((20016 + $(PORT_OFFSET)))} $(BIN)/python -m app.cli memory rebuild --brain $(ARGS)
+
+prove: install ## is anything missing? make prove ARGS="--repair", ARGS="--tenant t1"; status 1 when it is not clean
+	@GATEWAY_PORT=$${GATEWAY_PORT:-$$((20016 + $(PORT_OFFSET)))} $(BIN)/python -m app.cli memory prove $(ARGS)
 
 drill-outage: install-test ## pull the memory service out of a stack of its own, and prove that nothing is lost
 	@$(BIN)/python -m drills outage

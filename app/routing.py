@@ -34,6 +34,7 @@ class TaskName(StrEnum):
     MEASURE_DLQ = "dlq.measure"
     PRUNE = "retention.prune"
     EXPORT = "exports.run"
+    RECONCILE = "memory.reconcile"
 
 
 class Topic(StrEnum):
@@ -69,6 +70,7 @@ QUEUE_OF: dict[TaskName, Queue] = {
     TaskName.MEASURE_DLQ: Queue.MAINTENANCE,
     TaskName.PRUNE: Queue.MAINTENANCE,
     TaskName.EXPORT: Queue.MAINTENANCE,
+    TaskName.RECONCILE: Queue.MAINTENANCE,
 }
 
 

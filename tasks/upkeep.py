@@ -5,12 +5,14 @@ from functools import lru_cache
 from app.routing import TaskName
 from app.services.measure import measure
 from app.services.probe_brain import probe_brain
+from app.services.prove_memories import prove_slice
 from app.services.rebuild_brain import Remembering, remember_slice
 from app.services.sweep import sweep
 from app.telemetry.metrics import WORK_SWEPT
 from app.wiring.delivering import memory_plane, tool_calls, turns
 from app.wiring.exporting import export_jobs
 from app.wiring.process import this_process
+from app.wiring.proving import proving
 from app.wiring.rebuilding import remembering_of
 from tasks.application import celery
 from tasks.base import ServiceTask
@@ -58,3 +60,9 @@ def rebuild_brain() -> bool:
 @lru_cache(maxsize=1)
 def _remembering() -> Remembering:
     return remembering_of(this_process(), memory_plane().brain, SHUTTING_DOWN.is_set)
+
+
+@celery.task(name=TaskName.RECONCILE, base=ServiceTask)  # type: ignore[untyped-decorator]
+def reconcile() -> bool:
+    """Work on the proof that somebody has asked for, for one slice."""
+    return prove_slice(proving(SHUTTING_DOWN.is_set))

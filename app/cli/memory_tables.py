@@ -43,7 +43,18 @@ def proof_table(found: Mapping[str, Any]) -> list[str]:
     ]  # fmt: skip
     verdict = "Everything that was accepted is everywhere it belongs." if found.get("clean") else "It is not clean."
     heads = ("tenant", "checked", "missing", "extra", "differing", "in flight")
-    return [*(table(heads, rows) if rows else ["There are no memories."]), "", verdict]
+    counted = table(heads, rows) if rows else ["There are no memories."]
+    return [*counted, *_examples(found), "", verdict, *map(harmless, found.get("notes") or [])]
+
+
+def _examples(found: Mapping[str, Any]) -> list[str]:
+    """Some of what was found, in words."""
+    rows = [
+        [name, shown["event_id"], shown["store"], shown["kind"], shown["words"], shown.get("repair") or ""]
+        for name, told in sorted((found.get("tenants") or {}).items())
+        for shown in told.get("examples") or []
+    ]
+    return ["", *table(("tenant", "id", "store", "is", "how", "repair"), rows)] if rows else []
 
 
 def _sum(stores: Any) -> str:

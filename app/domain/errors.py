@@ -9,6 +9,7 @@ from app.settings import Misconfigured
 __all__ = [
     "BatchRefused",
     "BrainCannotForget",
+    "BrainCannotList",
     "BrainForbidden",
     "BrainUnavailable",
     "CommitUnheard",
@@ -93,6 +94,10 @@ class Conflict(Rejected):
 
 class KeyReused(Rejected):
     """An Idempotency-Key came again with another body."""
+
+
+class BrainCannotList(Rejected):
+    """This SomaBrain does not say what it holds, and so cannot be compared with anything."""
 
 
 class MemoryRefused(Rejected):

@@ -17,6 +17,7 @@ from app.gateway.memories import memories
 from app.gateway.memory import memory
 from app.gateway.operations import health_checks, operations
 from app.gateway.problems import handle_errors
+from app.gateway.proofs import proofs
 from app.gateway.rebuild import rebuild
 from app.gateway.room import Room, furnish
 from app.gateway.streams import serve_websockets, streams
@@ -27,7 +28,7 @@ from app.telemetry.logs import configure_logging
 from app.wiring.serving import Serving
 
 AREAS = (
-    conversation, streams, tools, memories, imports, memory, exports, downloads, rebuild,
+    conversation, streams, tools, memories, imports, memory, exports, downloads, rebuild, proofs,
     dead_letters, desk, operations,
 )  # fmt: skip
 

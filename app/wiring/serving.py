@@ -15,6 +15,7 @@ from app.adapters.sql.export_stream import SqlExportStream
 from app.adapters.sql.inbox import SqlInbox
 from app.adapters.sql.ledger import SqlLedger
 from app.adapters.sql.patience import SERVING
+from app.adapters.sql.proofs import SqlProofs
 from app.adapters.sql.rebuild_jobs import SqlRebuildDesk
 from app.adapters.sql.recall_search import SqlMemorySearch
 from app.adapters.sql.stream_store import SqlStreamStore
@@ -135,6 +136,11 @@ class Serving(Process):
         """What recalling needs."""
         search = SqlMemorySearch(self.engine)
         return Recall(self.brain, search, self.ledger, self.settings.soma_recall_seconds)
+
+    @cached_property
+    def proofs(self) -> SqlProofs:
+        """Proofs that nothing is missing."""
+        return SqlProofs(self.engine)
 
     def redis_answers(self) -> bool:
         """Whether Redis answers, within a second."""

@@ -179,6 +179,15 @@ def test_a_memory_keeps_its_first_place_in_time_however_its_versions_are_batched
     assert (rig.row(together) or {})["version"] == 3
 
 
+def test_a_newer_version_decides_whose_it_is(rig: ReplicaRig, partition: WalPartition) -> None:
+    event_id = an_id()
+    store(rig, a_batch(partition, 0, wal_bytes(event_id, tenant="t2")))
+
+    store(rig, a_batch(partition, 1, wal_bytes(event_id, tenant="t1", version=2)))
+
+    assert (rig.row(event_id) or {})["tenant"] == "t1"
+
+
 def test_the_same_version_with_another_body_is_a_dead_letter(rig: ReplicaRig, partition: WalPartition) -> None:
     event_id = an_id()
     other = wal_bytes(event_id, payload={"id": event_id, "content": "something else"})

@@ -110,6 +110,20 @@ def test_a_proof_is_waited_for_and_what_is_not_clean_is_status_1(api: ScriptedAp
     assert jobs.LOOK_SECONDS in typist.pauses
 
 
+def test_a_proof_shows_what_was_found_and_what_could_not_be_looked_at(api: ScriptedApi, typist: Typist) -> None:
+    shown = {"event_id": "m-1", "store": "brain", "kind": "missing", "words": "it is not there", "repair": "owed again"}
+    found = {**PROOF, "tenants": {"t1": {"checked": 3, "examples": [shown]}}, "notes": ["SomaBrain was not compared"]}
+    api.on("POST", RECONCILE, Reply({"job_id": "j-1"}, 202))
+    api.on("GET", f"{RECONCILE}/j-1", Reply(found))
+
+    printed = typist.types("memory", "prove", "--table").out
+
+    assert ["t1", "m-1", "brain", "missing", "it", "is", "not", "there", "owed", "again"] in [
+        line.split() for line in printed.splitlines()
+    ]
+    assert printed.splitlines()[-1] == "SomaBrain was not compared"
+
+
 def test_a_clean_proof_is_status_0(api: ScriptedApi, typist: Typist) -> None:
     api.on("POST", RECONCILE, Reply({"job_id": "j-1"}, 202))
     api.on("GET", f"{RECONCILE}/j-1", Reply({**PROOF, "clean": True, "tenants": {}}))

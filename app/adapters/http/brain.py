@@ -25,10 +25,12 @@ from app.adapters.http.brain_answers import (
 )
 from app.adapters.http.brain_dialect import NOT_FOUND, Dialect, Way
 from app.adapters.http.brain_line import BrainLine
+from app.adapters.http.brain_listing import list_items, page_of
 from app.adapters.http.brain_recollections import recollections_of
 from app.adapters.http.breaker import Breaker, BreakerOpen
 from app.domain.errors import BatchRefused, BrainForbidden, BrainUnavailable, MemoryRefused
 from app.domain.memory import Memory, Place, Remembered
+from app.domain.proof_ports import BrainPage
 from app.domain.recall import BrainFigures, Question, Recollection
 from app.settings import Settings
 from app.telemetry.metrics import SOMABRAIN_BREAKER, SOMABRAIN_HEALTH, SOMABRAIN_MEMORY_WRITES
@@ -128,6 +130,18 @@ class HttpBrain:
         return self._line.errand().ask(
             requests_for.figures(place, str(uuid.uuid4())), lambda answer: figures_of(answer, _now())
         )
+
+    def page(self, tenant: str, after: str, limit: int) -> BrainPage:
+        """One page of what a tenant's memories are, a shorter one where this many are more than an answer may hold.
+        Raises `BrainCannotList` where this version does not say, else as `figures` does.
+        """
+        request = list_items(tenant, after, limit)
+        try:
+            return self._line.errand().ask(request, lambda answer: page_of(answer, tenant, _now()))
+        except BrainUnavailable as error:
+            if limit == 1 or not (isinstance(error.__cause__, NoAnswer) and error.__cause__.kind == "too_big"):
+                raise
+        return self.page(tenant, after, max(limit // 25, 1))
 
     def healthy(self) -> bool:
         """What `/health` says of itself within a second; no answer means no."""

@@ -11,7 +11,7 @@ from typing import Any
 
 from sqlalchemy import Connection, RowMapping, text
 
-from app.adapters.sql.work_kinds import KINDS, WorkKind
+from app.adapters.sql.work_kinds import LEASED, WorkKind
 from app.domain.leases import ALONE_AFTER_DEATHS, ORPHAN_SECONDS, Lease
 from app.telemetry.metrics import WORK_DEAD, WORK_FENCED
 
@@ -179,7 +179,7 @@ def _columns(leases: Sequence[Lease]) -> dict[str, list[Any]]:
 
 _HOLDERS = " UNION ".join(
     f"SELECT lease_owner FROM {kind.table} WHERE lease_owner IS NOT NULL AND lease_until > now()"  # noqa: S608
-    for kind in KINDS
+    for kind in LEASED
 )
 _RETURN_SECONDS = 3
 """A server that has just started knows nobody's lock: so long its clients have to come back."""
@@ -192,7 +192,7 @@ _GONE = f"""
 def end_leases_of_the_dead(connection: Connection) -> dict[str, int]:
     """End at once every lease whose owner's process is gone: its advisory lock can be had. Rows freed, by kind."""
     owners = list(connection.execute(text(_GONE)).scalars())
-    return {kind.name: _end_leases(connection, kind, owners) for kind in KINDS} if owners else {}
+    return {kind.name: _end_leases(connection, kind, owners) for kind in LEASED} if owners else {}
 
 
 def _end_leases(connection: Connection, kind: WorkKind, owners: list[str]) -> int:

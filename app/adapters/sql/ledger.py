@@ -37,7 +37,7 @@ _FORGET = text("""
 """)
 # Counting the attempts up fences whoever has the row in hand. Its call to SomaBrain may be under way: the forgetting
 # has to come after it, and so waits as long as a call may take.
-_OWE_FORGETTING = text("""
+OWE_FORGETTING = text("""
     INSERT INTO memory_write_outbox AS o (event_id, op, tenant, namespace, universe, session_id, persona_id, role,
                                           payload, idempotency_key, version)
     SELECT event_id, 'forget', tenant, namespace, universe, session_id, persona_id, role, '{}', idempotency_key, version
@@ -90,7 +90,7 @@ class SqlLedger:
             row = connection.execute(_FORGET, wish).mappings().one_or_none()
             if row is None:
                 return _as_it_stands(connection.execute(_FORGOTTEN, wish).mappings().one_or_none())
-            connection.execute(_OWE_FORGETTING, {"event_id": event_id, "call_seconds": self._call_seconds})
+            connection.execute(OWE_FORGETTING, {"event_id": event_id, "call_seconds": self._call_seconds})
             memory = _memory(row)
             owe_records(connection, [wal_delete(memory, self._wal_topic, datetime.now(UTC))])
             return Forgetting(memory, done=False)

@@ -36,7 +36,9 @@ NEW_ROWS = """unnest(CAST(:event_ids AS text[]), CAST(:sessions AS text[]), CAST
                 payload, wal_timestamp, version, body_digest, deleted)"""
 """Rows of the log as a table; their columns are `columns_of`."""
 NEWER_WINS = """ON CONFLICT (event_id) DO UPDATE
-        SET payload = excluded.payload, version = excluded.version, body_digest = excluded.body_digest,
+        SET session_id = excluded.session_id, persona_id = excluded.persona_id, tenant = excluded.tenant,
+            role = excluded.role, universe = excluded.universe, namespace = excluded.namespace,
+            payload = excluded.payload, version = excluded.version, body_digest = excluded.body_digest,
             deleted_at = excluded.deleted_at,
             coord = coalesce(excluded.coord, r.coord), request_id = coalesce(excluded.request_id, r.request_id)
         WHERE r.version < excluded.version"""

@@ -94,6 +94,11 @@ _PRUNE = (
         AND NOT EXISTS (SELECT 1 FROM export_chunks c WHERE c.job_id = j.job_id)"""),  # noqa: S608
     text("""DELETE FROM export_jobs WHERE job_id IN (
         SELECT job_id FROM export_jobs WHERE erased_at < now() - interval '30 days' LIMIT 1000)"""),
+    text("""DELETE FROM reconcile_findings WHERE id IN (
+        SELECT f.id FROM reconcile_findings f JOIN reconcile_jobs j ON j.job_id = f.job_id
+        WHERE j.finished_at < now() - interval '30 days' LIMIT 1000)"""),
+    text("""DELETE FROM reconcile_jobs j WHERE j.finished_at < now() - interval '30 days'
+        AND NOT EXISTS (SELECT 1 FROM reconcile_findings f WHERE f.job_id = j.job_id)"""),
     text("DELETE FROM processes WHERE seen_at < now() - interval '1 hour'"),
 )
 

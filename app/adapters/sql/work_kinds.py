@@ -88,3 +88,15 @@ EXPORTS = WorkKind(
     session="NULL::text",
 )
 KINDS = (TURNS, MEMORIES, RECORDS, TOOL_CALLS, EXPORTS)
+"""What people tend at the desk."""
+PROOFS = WorkKind(
+    name="proof",
+    table="reconcile_jobs",
+    key="job_id",
+    owed=("queued", "running"),
+    claimed="running",
+    waiting="queued",
+    order="w.run_at, w.created_at",
+)
+LEASED = (*KINDS, PROOFS)
+"""Everything that can be held by a worker that is gone."""
