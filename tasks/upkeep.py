@@ -1,4 +1,4 @@
-"""Queue `maintenance`: the sweep, the probe, the measures, the pruning."""
+"""Queue `maintenance`: the sweep, the probe, the measures, the pruning, the proofs."""
 
 from functools import lru_cache
 
