@@ -63,7 +63,7 @@ class Memories:
     def forget(self, wish: Forget, idempotency_key: str | None = None) -> int:
         """Delete what matches everything that the wish names; how many there were.
 
-        A write with the idempotency key of a deleted memory, or with this one, that arrives later keeps nothing.
+        Where an idempotency key is named, a write of the key with it that arrives later keeps nothing.
         """
         with transaction(self._engine) as connection:
             return writing.delete(connection, wish, idempotency_key)

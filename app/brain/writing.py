@@ -73,14 +73,15 @@ _DELETE = text("""
           AND universe = coalesce(CAST(:universe AS text), universe)
           AND key = coalesce(CAST(:key AS text), key)
           AND coordinate = coalesce(CAST(:coordinate AS bytea), coordinate)
-        RETURNING tenant, namespace, universe, key, idempotency_key
+        RETURNING tenant, namespace, universe, key
     ), unlinked AS (
         DELETE FROM brain.links l USING gone g
         WHERE l.tenant = g.tenant AND l.namespace = g.namespace AND l.universe = g.universe
           AND g.key IN (l.from_key, l.to_key)
     ), remembered_as_gone AS (
         INSERT INTO brain.forgotten AS f (tenant, namespace, universe, key, idempotency_key)
-        SELECT tenant, namespace, universe, key, idempotency_key FROM gone WHERE idempotency_key IS NOT NULL
+        SELECT tenant, namespace, universe, key, CAST(:idempotency_key AS text) FROM gone
+        WHERE CAST(:idempotency_key AS text) IS NOT NULL
         UNION
         SELECT :tenant, :namespace, coalesce(CAST(:universe AS text), ''), CAST(:key AS text),
                CAST(:idempotency_key AS text)
@@ -107,7 +108,7 @@ def write(connection: Connection, place: Place, offered: Sequence[Offered]) -> l
 
 
 def delete(connection: Connection, wish: Forget, idempotency_key: str | None) -> int:
-    """Delete what matches everything that the wish names, and let no late write with its idempotency key return."""
+    """Delete what matches everything that the wish names; where it names the write, too, that one cannot come late."""
     connection.execute(_ALONE, {"drawer": _drawer(wish.tenant, wish.namespace)})
     parameters = {
         "tenant": wish.tenant,

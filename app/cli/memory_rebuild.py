@@ -43,7 +43,7 @@ def _made(client: Client, kind: str) -> dict[str, Any]:
     if not begun.get("started", True):
         warn(f"this rebuild was under way already: {begun['id']}")
     try:
-        return watch(client, path_of("memory", "rebuild", begun["id"]), "rebuilding", Pace().stand)
+        return watch(client, _PATH, begun["id"], Pace().stand)
     except Refused:
         warn(f"rebuild {begun['id']}")
         raise

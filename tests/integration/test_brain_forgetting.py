@@ -67,7 +67,7 @@ def tombstones(engine: Engine) -> int:
 
 def test_a_write_that_a_delete_overtook_keeps_nothing_and_says_so(call: Any, engine: Engine) -> None:
     call("/memory/remember", a_memory())
-    call("/delete", {**HERE, "key": "m-1"})
+    call("/delete", {**HERE, "key": "m-1", "idempotency_key": "i-1"})
     late = call("/memory/remember", a_memory())
     assert (late["ok"], late["deduplicated"], late["persisted_to_ltm"], late["queued_for_ltm"]) == (
         True, True, False, False,
@@ -78,10 +78,17 @@ def test_a_write_that_a_delete_overtook_keeps_nothing_and_says_so(call: Any, eng
 
 def test_another_write_of_a_deleted_memory_is_kept_and_ends_the_tombstone(call: Any, engine: Engine) -> None:
     call("/memory/remember", a_memory())
-    call("/delete", {**HERE, "key": "m-1"})
+    call("/delete", {**HERE, "key": "m-1", "idempotency_key": "i-1"})
     anew = call("/memory/remember", a_memory("i-2"))
     assert (anew["deduplicated"], anew["persisted_to_ltm"], anew["warnings"]) == (False, True, [])
     assert (kept(engine), tombstones(engine)) == (["m-1"], 0)
+
+
+def test_a_delete_that_names_no_write_keeps_none_away(call: Any, engine: Engine) -> None:
+    for _ in range(2):
+        assert call("/memory/remember", a_memory())["persisted_to_ltm"]
+        assert call("/delete", {**HERE, "key": "m-1"})["deleted"] == 1
+    assert (kept(engine), tombstones(engine)) == ([], 0)
 
 
 def test_a_memory_without_an_idempotency_key_may_always_be_written_again(call: Any, engine: Engine) -> None:
@@ -105,7 +112,7 @@ def test_a_delete_that_names_the_write_wins_though_it_comes_first(
 
 def test_a_tombstone_holds_for_its_own_place_and_key_only(call: Any, engine: Engine) -> None:
     call("/memory/remember", a_memory(universe="u-1"))
-    call("/delete", {**HERE, "key": "m-1"})
+    call("/delete", {**HERE, "universe": "u-1", "key": "m-1", "idempotency_key": "i-1"})
     for other in ({"tenant": "t2"}, {"namespace": "notes"}, {"universe": "u-2"}, {"key": "m-2"}):
         assert call("/memory/remember", a_memory(**{"universe": "u-1", **other}))["persisted_to_ltm"]
     assert kept(engine) == ["m-1", "m-1", "m-1", "m-2"]
@@ -114,13 +121,13 @@ def test_a_tombstone_holds_for_its_own_place_and_key_only(call: Any, engine: Eng
 def test_an_idempotency_key_of_any_length_and_script_can_be_forgotten(call: Any, engine: Engine) -> None:
     endless = "ключ-'\"\\ " * 2_000
     call("/memory/remember", a_memory(endless))
-    call("/delete", {**HERE, "key": "m-1"})
+    call("/delete", {**HERE, "key": "m-1", "idempotency_key": endless})
     assert call("/memory/remember", a_memory(endless))["persisted_to_ltm"] is False
 
 
 def test_a_batch_keeps_what_is_alive_and_leaves_out_what_is_forgotten(call: Any, engine: Engine) -> None:
     call("/memory/remember", a_memory())
-    call("/delete", {**HERE, "key": "m-1"})
+    call("/delete", {**HERE, "key": "m-1", "idempotency_key": "i-1"})
     items = [{"key": key, "value": {"idempotency_key": write}} for key, write in (("m-2", "i"), ("m-1", "i-1"))]
     results = call("/memory/remember/batch", {**HERE, "items": items})["results"]
     assert [(each["key"], each["persisted_to_ltm"]) for each in results] == [("m-2", True), ("m-1", False)]
@@ -162,7 +169,7 @@ def test_a_write_waits_for_the_delete_that_is_under_way_and_keeps_nothing(engine
     memories.write(PLACE, items)
     late = threading.Thread(target=lambda: fates.extend(memories.write(PLACE, items)))
     with transaction(engine) as connection:
-        writing.delete(connection, Forget(**HERE, key="m-1"), None)
+        writing.delete(connection, Forget(**HERE, key="m-1"), "i-1")
         late.start()
         eventually(lambda: _waits(engine), seconds=10)
     late.join()

@@ -38,6 +38,7 @@ def stage(empty: Engine, settings: Settings) -> Iterator[Stage]:
     made = Stage(empty, settings, an_id("proof-"), served)
     made.sql(
         "TRUNCATE memory_ledger, memory_write_outbox, message_outbox, memory_replica, brain.memories, reconcile_seen"
+        " CASCADE"
     )
     made.sql("DELETE FROM reconcile_jobs")
     yield made

@@ -21,8 +21,15 @@ def aside() -> Iterator[Aside]:
 
 
 def own() -> list[psutil.Process]:
-    children = psutil.Process().children()
-    return [child for child in children if "app.brain.aside" in child.cmdline()]
+    return [child for child in psutil.Process().children() if "app.brain.aside" in _command(child)]
+
+
+def _command(child: psutil.Process) -> list[str]:
+    """What it was started with; nothing where it has just ended."""
+    try:
+        return child.cmdline()
+    except psutil.NoSuchProcess:
+        return []
 
 
 def test_it_says_what_the_model_says_and_steps_back(aside: Aside) -> None:
