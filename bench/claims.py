@@ -15,8 +15,7 @@ from sqlalchemy import Connection, Engine, text
 from app.adapters.sql.engine import create_engine
 from app.adapters.sql.leases import Leases, end_leases_of_the_dead
 from app.adapters.sql.patience import UNHURRIED
-from app.adapters.sql.turns import DUE
-from app.adapters.sql.work_kinds import KINDS, WorkKind
+from app.adapters.sql.work_kinds import KINDS, TURNS, WorkKind
 from devstack.stack import Stack
 
 FEW, MANY, OWED, REPEATS, GOAL = 1_000, 1_000_000, 200, 200, 1.5
@@ -78,7 +77,7 @@ def _with_finished(engine: Engine, mark: str, rows: int) -> dict[str, float]:
         connection.execute(text("SET statement_timeout = 0"))
         connection.execute(text("VACUUM ANALYZE turns, memory_write_outbox, message_outbox, tool_calls, sessions"))
     figures = {f"claim {kind.name}": _cost(engine, _claiming(kind)) for kind in KINDS}
-    figures["due turns"] = _cost(engine, lambda connection: connection.execute(DUE, {"limit": 64}).all())
+    figures["due turns"] = _cost(engine, lambda connection: Leases(TURNS, "bench", 30).due(connection, 64))
     figures["leases of the dead"] = _cost(engine, end_leases_of_the_dead)
     return figures
 

@@ -1,6 +1,7 @@
 """What a proof needs from the world, as roles, and what is handed over."""
 
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, Protocol
@@ -104,6 +105,9 @@ class ProofDesk(Protocol):
 
     def claim(self) -> ProofJob | None:
         """The one that is under way or waits, if nobody has it in hand."""
+
+    def working_on(self, job_id: str, /) -> AbstractContextManager[None]:
+        """While the block runs, the lease of this proof is renewed."""
 
     def release(self, job: ProofJob) -> None:
         """Give it back; it is due now."""

@@ -49,7 +49,11 @@ def prove_slice(proving: Proving) -> bool:
     job = proving.desk.claim()
     if job is None:
         return False
-    with suppress(LeaseLost), surviving(lambda: proving.desk.survived(job)):
+    with (
+        suppress(LeaseLost),
+        surviving(lambda: proving.desk.survived(job)),
+        proving.desk.working_on(job.job_id),
+    ):
         _work_on(proving, job)
     return True
 

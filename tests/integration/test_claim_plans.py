@@ -8,8 +8,7 @@ import pytest
 from sqlalchemy import Connection, Engine, event, text
 
 from app.adapters.sql.leases import Leases, end_leases_of_the_dead
-from app.adapters.sql.turns import DUE
-from app.adapters.sql.work_kinds import KINDS
+from app.adapters.sql.work_kinds import KINDS, TURNS
 from app.domain.leases import Lease
 from bench.claims import fill
 from tests.contracts.store_rig import PostgresRig
@@ -80,7 +79,7 @@ def test_the_sweep_and_the_heartbeat_read_only_leases_and_what_is_due(crowded: C
     for work in (
         end_leases_of_the_dead,
         lambda connection: Leases(KINDS[0], "p", 30).renew(connection, ["a", "b"]),
-        lambda connection: connection.execute(DUE, {"limit": 64}).all(),
+        lambda connection: Leases(TURNS, "bench", 30).due(connection, 64),
     ):
         plan = plans(crowded, work)
         assert not BIG.search(plan), plan

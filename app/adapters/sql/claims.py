@@ -1,25 +1,55 @@
 """What every store of claimed work has: its leases, their owner, and what to do when it is not known who holds what."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
+from contextlib import AbstractContextManager
+from typing import ClassVar
 
-from sqlalchemy import Connection, Engine
+from sqlalchemy import Connection, Engine, RowMapping
 
 from app.adapters.sql.engine import resolved, transaction
-from app.adapters.sql.leases import Leases
+from app.adapters.sql.leases import Leases, is_worn_out
 from app.adapters.sql.presence import Holder
 from app.adapters.sql.work_kinds import WorkKind
-from app.domain.errors import StoreUnavailable
-from app.domain.leases import Lease
+from app.domain.errors import CommitUnheard, StoreUnavailable
+from app.domain.leases import MAX_ATTEMPTS, Lease
 
 
 class Claims:
     """The claims of one owner on one kind of work."""
+
+    worn_out: ClassVar[tuple[str, str] | None] = None
+    """Last state and reason of a row over which too many workers died; None where whoever claims it decides."""
 
     def __init__(self, engine: Engine, kind: WorkKind, presence: Holder, lease_seconds: float) -> None:
         self._engine = engine
         self._kind = kind
         self._presence = presence
         self._leases = Leases(kind, presence.owner, lease_seconds)
+
+    def working_on(self, key: str) -> AbstractContextManager[None]:
+        """While the block runs, the heartbeat renews a lease on this row."""
+        return self._presence.working_on(key, self._kind)
+
+    def due(self, limit: int) -> list[str]:
+        """Keys of rows that may be claimed now, in their order."""
+        with transaction(self._engine) as connection:
+            return self._leases.due(connection, limit)
+
+    def _claim(self, limit: int, keys: Sequence[str] | None = None) -> list[RowMapping]:
+        """Due rows (with `keys`, only of these) that are ours now for certain; the worn-out ones are ended instead."""
+        rows: list[RowMapping] = []
+        try:
+            with transaction(self._engine) as connection:
+                rows.extend(self._leases.claim(connection, limit, keys))
+                if self.worn_out is not None:
+                    self._leases.settle(connection, self._leases_of(filter(_is_worn_out, rows)), *self.worn_out)
+        except CommitUnheard:
+            held = self._really_held(self._leases_of(rows))
+            rows = [row for row in rows if str(row[self._kind.key]) in held]
+        return [row for row in rows if self.worn_out is None or not _is_worn_out(row)]
+
+    def _leases_of(self, rows: Iterable[RowMapping]) -> list[Lease]:
+        return [self._leases.lease_of(row) for row in rows]
 
     def _end(self, leases: Sequence[Lease], statement: Callable[[Connection], set[str]]) -> None:
         """End these claims, and say that we live for those that were lost meanwhile; `statement` gives the keys that
@@ -44,3 +74,7 @@ class Claims:
     def _live_on(self, leases: Sequence[Lease]) -> None:
         """These claims are lost or could not be ended, and we live; the heartbeat says so."""
         self._presence.survived(self._kind, leases)
+
+
+def _is_worn_out(row: RowMapping) -> bool:
+    return is_worn_out(row, MAX_ATTEMPTS)

@@ -1,7 +1,6 @@
 """Export jobs as a worker sees them: leased like all work, and every chunk kept together with how far the job is."""
 
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import AbstractContextManager
 from dataclasses import replace
 
 from sqlalchemy import Connection, Engine, RowMapping, text
@@ -13,7 +12,7 @@ from app.adapters.sql.memory_search import Span, as_lines, count, find_page, sea
 from app.adapters.sql.presence import Holder
 from app.adapters.sql.work_kinds import EXPORTS
 from app.domain.browse import MemoryFilter, Position
-from app.domain.errors import CommitUnheard, LeaseLost
+from app.domain.errors import LeaseLost
 from app.domain.exports import Chunk, ClaimedExport, ExportLine
 from app.domain.leases import Lease
 
@@ -32,12 +31,6 @@ _CHUNK = text("SELECT bytes FROM export_chunks WHERE job_id = :job_id AND number
 _WHOLE = text("""
     UPDATE export_jobs SET sha256 = :sha256, expires_at = now() + make_interval(secs => :seconds) WHERE job_id = :job_id
 """)
-_DUE = text(f"""
-    SELECT w.job_id FROM export_jobs w
-    WHERE w.state IN ({EXPORTS.owed_sql}) AND w.run_at <= now() AND (w.lease_until IS NULL OR w.lease_until <= now())
-      AND {EXPORTS.guard}
-    ORDER BY {EXPORTS.order} LIMIT :limit
-""")  # noqa: S608
 
 
 class SqlExportJobs(Claims):
@@ -48,20 +41,10 @@ class SqlExportJobs(Claims):
         self._max_bytes = max_bytes
         self._keep_seconds = keep_hours * 3600
 
-    def working_on(self, job_id: str) -> AbstractContextManager[None]:
-        """While the block runs, the heartbeat renews a lease on this job."""
-        return self._presence.working_on(job_id, EXPORTS)
-
     def claim(self, job_id: str) -> ClaimedExport | None:
         """This job, leased."""
-        job: ClaimedExport | None = None
-        try:
-            with transaction(self._engine) as connection:
-                rows = self._leases.claim(connection, 1, [job_id])
-                job = _claimed(rows[0], self._leases.lease_of(rows[0])) if rows else None
-        except CommitUnheard:
-            return job if job is not None and self._really_held([job.lease]) else None
-        return job
+        rows = self._claim(1, [job_id])
+        return _claimed(rows[0], self._leases.lease_of(rows[0])) if rows else None
 
     def begin(self, job: ClaimedExport) -> ClaimedExport:
         """Rows that come later are not this job's; how many there are is counted once."""
@@ -144,11 +127,6 @@ class SqlExportJobs(Claims):
     def survived(self, job: ClaimedExport) -> None:
         """The heartbeat says so."""
         self._live_on([job.lease])
-
-    def due(self, limit: int) -> list[str]:
-        """None while one is being worked on."""
-        with transaction(self._engine) as connection:
-            return list(connection.execute(_DUE, {"limit": limit}).scalars())
 
     def _check(self, connection: Connection, job: ClaimedExport) -> None:
         if not self._leases.held(connection, [job.lease]):

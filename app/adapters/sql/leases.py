@@ -28,6 +28,12 @@ class Leases:
         self._owner = owner
         self._seconds = lease_seconds
 
+    def due(self, connection: Connection, limit: int) -> list[str]:
+        """Keys of rows that may be claimed now, in their order."""
+        kind = self._kind
+        statement = f"SELECT w.{kind.key} FROM {kind.table} w WHERE {kind.due_sql} ORDER BY {kind.order} LIMIT :limit"  # noqa: S608
+        return [str(key) for key in connection.execute(text(statement), {"limit": limit}).scalars()]
+
     def claim(self, connection: Connection, limit: int, keys: Sequence[str] | None = None) -> Sequence[RowMapping]:
         """Up to `limit` due rows (with `keys`, only of these), now leased to this owner; whole rows are returned, each
         with the `deaths` before this claim. A suspect, with which workers died before, comes alone.
@@ -37,9 +43,7 @@ class Leases:
         statement = f"""
             WITH due AS MATERIALIZED (
                 SELECT w.{kind.key}, w.attempts - w.excused AS deaths FROM {kind.table} w
-                WHERE w.state IN ({kind.owed_sql}) AND w.run_at <= now()
-                  AND (w.lease_until IS NULL OR w.lease_until <= now())
-                  AND {chosen} AND {kind.guard}
+                WHERE {chosen} AND {kind.due_sql}
                 ORDER BY {kind.order} LIMIT :limit FOR UPDATE OF w SKIP LOCKED),
             taken AS (
                 (SELECT * FROM due WHERE deaths >= {ALONE_AFTER_DEATHS} LIMIT 1)

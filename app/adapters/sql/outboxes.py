@@ -8,34 +8,22 @@ from sqlalchemy import Connection, Engine, RowMapping, text
 
 from app.adapters.sql.claims import Claims
 from app.adapters.sql.engine import resolved, transaction
-from app.adapters.sql.leases import is_worn_out
 from app.adapters.sql.presence import Holder
 from app.adapters.sql.rows import owe_records
 from app.adapters.sql.work_kinds import MEMORIES, RECORDS
-from app.domain.errors import CommitUnheard
 from app.domain.leases import MAX_ATTEMPTS, Lease
 from app.domain.memory import Memory, Place, Remembered, WalRecord, wal_write
 from app.domain.ports import WAKE_LIMIT, OwedMemory, OwedRecord, Sent
-
-_WORN_OUT = f"a worker died {MAX_ATTEMPTS} times while delivering it"
 
 
 class Outbox(Claims):
     """What both outboxes share: every way a claim can end."""
 
-    def _claim(self, limit: int, keys: Sequence[str] | None = None) -> list[RowMapping]:
-        rows: list[RowMapping] = []
-        try:
-            with transaction(self._engine) as connection:
-                rows.extend(self._leases.claim(connection, limit, keys))
-                worn = [self._leases.lease_of(row) for row in rows if is_worn_out(row, MAX_ATTEMPTS)]
-                self._leases.settle(connection, worn, "dead", _WORN_OUT)
-        except CommitUnheard:
-            held = self._really_held([self._leases.lease_of(row) for row in rows])
-            rows = [row for row in rows if self._leases.lease_of(row).key in held]
-        fit = (row for row in rows if not is_worn_out(row, MAX_ATTEMPTS))
+    worn_out = ("dead", f"a worker died {MAX_ATTEMPTS} times while delivering it")
+
+    def _claim_in_order(self, limit: int, keys: Sequence[str] | None = None) -> list[RowMapping]:
         # An UPDATE returns its rows in no order, and those of one transaction have one time.
-        return sorted(fit, key=lambda row: (row["created_at"], row[self._kind.key]))
+        return sorted(self._claim(limit, keys), key=lambda row: (row["created_at"], row[self._kind.key]))
 
     def postpone(self, owed: Sequence[Any], seconds: float, reason: str, outage: bool) -> None:
         """Give these back; they are due again after `seconds`, or when the outage ends."""
@@ -85,11 +73,11 @@ class SqlMemoryOutbox(Outbox):
 
     def claim_due(self, limit: int) -> list[OwedMemory]:
         """Due memories, oldest first."""
-        return self._owed(self._claim(limit))
+        return self._owed(self._claim_in_order(limit))
 
     def claim_these(self, event_ids: Sequence[str]) -> list[OwedMemory]:
         """Those of these memories that are due, oldest first."""
-        return self._owed(self._claim(len(event_ids), event_ids))
+        return self._owed(self._claim_in_order(len(event_ids), event_ids))
 
     def _owed(self, rows: list[RowMapping]) -> list[OwedMemory]:
         return [OwedMemory(self._leases.lease_of(row), _memory(row), row["op"] == "forget") for row in rows]
@@ -151,7 +139,7 @@ class SqlMessageOutbox(Outbox):
 
     def claim_due(self, limit: int) -> list[OwedRecord]:
         """Due records, oldest first."""
-        return [OwedRecord(self._leases.lease_of(row), _record(row)) for row in self._claim(limit)]
+        return [OwedRecord(self._leases.lease_of(row), _record(row)) for row in self._claim_in_order(limit)]
 
     def sent(self, acknowledged: Sequence[tuple[OwedRecord, Sent]]) -> None:
         """Settle what Kafka acknowledged and note where it lies."""

@@ -8,7 +8,6 @@ from sqlalchemy import Connection, Engine, RowMapping, text
 
 from app.adapters.sql.claims import Claims
 from app.adapters.sql.engine import transaction
-from app.adapters.sql.leases import is_worn_out
 from app.adapters.sql.presence import Holder
 from app.adapters.sql.rows import as_json
 from app.adapters.sql.work_kinds import PROOFS
@@ -17,11 +16,9 @@ from app.domain.leases import MAX_ATTEMPTS
 from app.domain.proof import Copy, Finding, Store
 from app.domain.proof_ports import Damage, Gain, ProofJob, ProofWish
 
-_WORN_OUT = f"workers died {MAX_ATTEMPTS} times over it"
 _KEEP = text("""
     UPDATE reconcile_jobs
-    SET stage = :stage, place = CAST(:place AS jsonb), notes = CAST(:notes AS jsonb), done = :done, total = :total,
-        lease_until = now() + make_interval(secs => :lease_seconds)
+    SET stage = :stage, place = CAST(:place AS jsonb), notes = CAST(:notes AS jsonb), done = :done, total = :total
     WHERE job_id = :job_id AND state = 'running' AND lease_owner = :owner AND attempts = :attempts
 """)
 _EMPTY_SEEN = text("TRUNCATE reconcile_seen")
@@ -89,18 +86,15 @@ _DUE_NOW = text("""
 class SqlProofDesk(Claims):
     """`ProofDesk` on Postgres."""
 
+    worn_out = ("failed", f"workers died {MAX_ATTEMPTS} times over it")
+
     def __init__(self, engine: Engine, presence: Holder, lease_seconds: float, wal_topic: str) -> None:
         super().__init__(engine, PROOFS, presence, lease_seconds)
-        self._lease_seconds = lease_seconds
         self._wal_topic = wal_topic
 
     def claim(self) -> ProofJob | None:
         """The job, leased; one over which too many workers died has failed."""
-        with transaction(self._engine) as connection:
-            rows = self._leases.claim(connection, 1)
-            worn = [self._leases.lease_of(row) for row in rows if is_worn_out(row, MAX_ATTEMPTS)]
-            self._leases.settle(connection, worn, "failed", _WORN_OUT)
-        return self._job(rows[0]) if rows and not worn else None
+        return next(map(self._job, self._claim(1)), None)
 
     def _job(self, row: RowMapping) -> ProofJob:
         return ProofJob(
@@ -176,7 +170,7 @@ class SqlProofDesk(Claims):
 
     def _keep(self, connection: Connection, job: ProofJob) -> None:
         told = {"stage": job.stage, "place": as_json(dict(job.place)), "notes": as_json(list(job.notes))}
-        held = {"owner": job.lease.owner, "attempts": job.lease.attempts, "lease_seconds": self._lease_seconds}
+        held = {"owner": job.lease.owner, "attempts": job.lease.attempts}
         counts = {"job_id": job.job_id, "done": job.done, "total": job.total}
         if not connection.execute(_KEEP, {**told, **held, **counts}).rowcount:
             raise LeaseLost("another worker has this proof now")

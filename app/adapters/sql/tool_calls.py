@@ -1,7 +1,5 @@
 """The tool calls that are owed: claimed like every other work, ended in one transaction with their result."""
 
-from contextlib import AbstractContextManager
-
 from sqlalchemy import Connection, Engine, RowMapping, text
 
 from app.adapters.sql.claims import Claims
@@ -9,18 +7,13 @@ from app.adapters.sql.engine import resolved, transaction
 from app.adapters.sql.presence import Holder
 from app.adapters.sql.rows import append_next, as_json, find_event, owe_memory
 from app.adapters.sql.work_kinds import TOOL_CALLS
-from app.domain.errors import CommitUnheard, LeaseLost
+from app.domain.errors import LeaseLost
 from app.domain.events import NewEvent, SessionEvent
 from app.domain.memory import Place, tool_memory_of
 from app.domain.tools import Effect, ToolCall, ToolEnd
 
 _KEEP_RESULT = text("UPDATE tool_calls SET result = CAST(:result AS jsonb) WHERE call_id = :call_id")
 _NOT_BEGUN = text("UPDATE tool_calls SET runs = runs - 1 WHERE call_id = ANY(:keys)")
-_DUE = text(f"""
-    SELECT w.call_id FROM tool_calls w
-    WHERE w.state IN ({TOOL_CALLS.owed_sql}) AND w.run_at <= now() AND (w.lease_until IS NULL OR w.lease_until <= now())
-    ORDER BY {TOOL_CALLS.order} LIMIT :limit
-""")  # noqa: S608
 
 
 class SqlToolCalls(Claims):
@@ -29,20 +22,9 @@ class SqlToolCalls(Claims):
     def __init__(self, engine: Engine, presence: Holder, lease_seconds: float) -> None:
         super().__init__(engine, TOOL_CALLS, presence, lease_seconds)
 
-    def working_on(self, call_id: str) -> AbstractContextManager[None]:
-        """While the block runs, the heartbeat renews a lease on this call."""
-        return self._presence.working_on(call_id, TOOL_CALLS)
-
     def claim(self, call_id: str) -> ToolCall | None:
         """This call, leased; whether it may run is for its reader to say."""
-        call: ToolCall | None = None
-        try:
-            with transaction(self._engine) as connection:
-                rows = self._leases.claim(connection, 1, [call_id])
-                call = _call(rows[0]) if rows else None
-        except CommitUnheard:
-            return call if call is not None and self._really_held([call.lease]) else None
-        return call
+        return next(map(_call, self._claim(1, [call_id])), None)
 
     def note(self, call: ToolCall, event: NewEvent) -> SessionEvent:
         """Append an event that does not end the call; a zombie's is refused by the row lock on its call."""
@@ -99,11 +81,6 @@ class SqlToolCalls(Claims):
     def survived(self, call: ToolCall) -> None:
         """This claim was lost and its worker lives; the heartbeat says so."""
         self._live_on([call.lease])
-
-    def due(self, limit: int) -> list[str]:
-        """Calls that could be claimed now, oldest first."""
-        with transaction(self._engine) as connection:
-            return list(connection.execute(_DUE, {"limit": limit}).scalars())
 
 
 def _call(row: RowMapping) -> ToolCall:

@@ -1,6 +1,5 @@
 """The turns that conversation workers owe: claimed, kept alive by partial text, finished in one transaction."""
 
-from contextlib import AbstractContextManager
 from typing import Any
 
 from sqlalchemy import Connection, Engine, text
@@ -31,12 +30,6 @@ _NEXT_DUE = text("""
     SELECT event_id FROM turns WHERE session_id = :session_id AND state = 'queued' AND run_at <= now()
     ORDER BY seq LIMIT 1
 """)
-DUE = text(f"""
-    SELECT w.event_id FROM turns w
-    WHERE w.state IN ({TURNS.owed_sql}) AND w.run_at <= now() AND (w.lease_until IS NULL OR w.lease_until <= now())
-      AND {TURNS.guard}
-    ORDER BY {TURNS.order} LIMIT :limit
-""")  # noqa: S608
 
 
 class SqlTurns(Claims):
@@ -44,10 +37,6 @@ class SqlTurns(Claims):
 
     def __init__(self, engine: Engine, presence: Holder, lease_seconds: float) -> None:
         super().__init__(engine, TURNS, presence, lease_seconds)
-
-    def working_on(self, event_id: str) -> AbstractContextManager[None]:
-        """While the block runs, the heartbeat renews a lease on this turn."""
-        return self._presence.working_on(event_id)
 
     def claim(self, event_id: str) -> Turn | None:
         """This turn, leased; one that killed its workers too often is buried instead."""
@@ -144,11 +133,6 @@ class SqlTurns(Claims):
         """The session's next queued turn."""
         with transaction(self._engine) as connection:
             return connection.execute(_NEXT_DUE, {"session_id": session_id}).scalar_one_or_none()
-
-    def due(self, limit: int) -> list[str]:
-        """Turns that could be claimed now: of each session at most the first."""
-        with transaction(self._engine) as connection:
-            return list(connection.execute(DUE, {"limit": limit}).scalars())
 
 
 _LOCK_OURS = text("""

@@ -7,15 +7,19 @@ from app.domain.leases import ALONE_AFTER_DEATHS
 
 @dataclass(frozen=True, slots=True)
 class WorkKind:
-    """How one table stores its work; every name comes from this code base, never from a request."""
+    """How one table stores its work; every name comes from this code base, never from a request.
+
+    Unless said otherwise, work is queued, then running, then has one of its last states. `session` is what the desk
+    shows as its session.
+    """
 
     name: str
     table: str
     key: str
-    owed: tuple[str, ...]
-    claimed: str
-    waiting: str
-    order: str
+    owed: tuple[str, ...] = ("queued", "running")
+    claimed: str = "running"
+    waiting: str = "queued"
+    order: str = "w.run_at, w.created_at"
     guard: str = "true"
     on_claim: str = ""
     on_owner_gone: str = ""
@@ -27,6 +31,12 @@ class WorkKind:
         return ", ".join(f"'{state}'" for state in self.owed)
 
     @property
+    def due_sql(self) -> str:
+        """Whether the row `w` may be claimed now."""
+        return f"""w.state IN ({self.owed_sql}) AND w.run_at <= now()
+              AND (w.lease_until IS NULL OR w.lease_until <= now()) AND {self.guard}"""
+
+    @property
     def key_type(self) -> str:
         """The key's type in the table."""
         return "bigint" if self.key == "id" else "text"
@@ -36,10 +46,6 @@ TURNS = WorkKind(
     name="turn",
     table="turns",
     key="event_id",
-    owed=("queued", "running"),
-    claimed="running",
-    waiting="queued",
-    order="w.run_at, w.created_at",
     guard="""NOT EXISTS (SELECT 1 FROM turns earlier WHERE earlier.session_id = w.session_id
                 AND earlier.seq < w.seq AND earlier.state IN ('queued', 'running'))
              AND NOT EXISTS (SELECT 1 FROM sessions s WHERE s.session_id = w.session_id AND s.paused)""",
@@ -48,13 +54,7 @@ TURNS = WorkKind(
     on_owner_gone=f", excused = excused + CASE WHEN attempts - excused > {ALONE_AFTER_DEATHS} THEN 1 ELSE 0 END",
 )
 MEMORIES = WorkKind(
-    name="memory",
-    table="memory_write_outbox",
-    key="event_id",
-    owed=("pending",),
-    claimed="pending",
-    waiting="pending",
-    order="w.run_at, w.created_at",
+    name="memory", table="memory_write_outbox", key="event_id", owed=("pending",), claimed="pending", waiting="pending"
 )
 RECORDS = WorkKind(
     name="record",
@@ -65,38 +65,17 @@ RECORDS = WorkKind(
     waiting="pending",
     order="w.run_at, w.id",
 )
-TOOL_CALLS = WorkKind(
-    name="tool_call",
-    table="tool_calls",
-    key="call_id",
-    owed=("queued", "running"),
-    claimed="running",
-    waiting="queued",
-    order="w.run_at, w.created_at",
-    on_claim=", runs = w.runs + 1",
-)
+TOOL_CALLS = WorkKind(name="tool_call", table="tool_calls", key="call_id", on_claim=", runs = w.runs + 1")
 EXPORTS = WorkKind(
     name="export",
     table="export_jobs",
     key="job_id",
-    owed=("queued", "running"),
-    claimed="running",
-    waiting="queued",
-    order="w.run_at, w.created_at",
     # One after another: the worker that makes them has only a few threads, and memories are delivered by the others.
     guard="NOT EXISTS (SELECT 1 FROM export_jobs other WHERE other.lease_until > now() AND other.job_id <> w.job_id)",
     session="NULL::text",
 )
 KINDS = (TURNS, MEMORIES, RECORDS, TOOL_CALLS, EXPORTS)
 """What people tend at the desk."""
-PROOFS = WorkKind(
-    name="proof",
-    table="reconcile_jobs",
-    key="job_id",
-    owed=("queued", "running"),
-    claimed="running",
-    waiting="queued",
-    order="w.run_at, w.created_at",
-)
+PROOFS = WorkKind(name="proof", table="reconcile_jobs", key="job_id")
 LEASED = (*KINDS, PROOFS)
 """Everything that can be held by a worker that is gone."""
