@@ -2,7 +2,7 @@
 
 Both speak to the same built-in memory service of a stack of its own, with the same payloads: the bare loop posts
 batches to `/memory/remember/batch` and does nothing else; the delivery worker's code claims rows, offers them, settles
-them and writes their records for Kafka, one round after another, as its tasks do.
+them and writes their records for Kafka, in as many threads as the worker has for it.
 """
 
 import json
@@ -10,6 +10,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from pathlib import Path
 
@@ -23,6 +24,7 @@ from app.adapters.sql.presence import Presence
 from app.adapters.sql.rows import owe_memory
 from app.domain.memory import Memory, Place
 from app.domain.ramp import Ramp
+from app.routing import WORKERS, ProcessName
 from app.services.sync_memories import MemoryPlane, Pace, sync_due_memories
 from app.settings import read
 from app.wiring.process import SystemClock
@@ -30,6 +32,8 @@ from bench.nobody import NobodyHears
 from devstack.stack import Stack
 
 MEMORIES, SLICE, BATCH, GOAL = 10_000, 1_000, 100, 0.7
+THREADS = WORKERS[ProcessName.WORKER_DELIVERY].concurrency // 2
+"""How many of the worker's threads deliver memories: as many others send what that makes it owe to Kafka."""
 
 
 def main() -> int:
@@ -99,7 +103,6 @@ def _owe(engine: Engine, memories: Sequence[Memory]) -> None:
     with engine.begin() as connection:
         for memory in memories:
             owe_memory(connection, memory)
-    with engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
         connection.execute(text("ANALYZE memory_write_outbox"))
 
 
@@ -111,6 +114,13 @@ def _plane(stack: Stack, engine: Engine, presence: Presence) -> MemoryPlane:
 
 
 def _drain(plane: MemoryPlane) -> None:
+    """Every round rings for the next one, and every sweep rings as well: a backlog fills the worker's threads."""
+    with ThreadPoolExecutor(THREADS) as threads:
+        for thread in [threads.submit(_rounds, plane) for _ in range(THREADS)]:
+            thread.result()
+
+
+def _rounds(plane: MemoryPlane) -> None:
     while sync_due_memories(plane).ok:
         pass
 

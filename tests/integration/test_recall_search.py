@@ -5,9 +5,11 @@ from collections.abc import Iterator
 import pytest
 from sqlalchemy import Engine, text
 
+from app.adapters.sql.leases import Leases
 from app.adapters.sql.ledger import SqlLedger
 from app.adapters.sql.recall_search import SqlMemorySearch
 from app.adapters.sql.replica import SqlReplica
+from app.adapters.sql.work_kinds import MEMORIES
 from app.domain.finding import Source
 from app.domain.log import WalPartition
 from app.domain.memory import Memory, Place
@@ -33,7 +35,8 @@ def ledger(engine: Engine) -> Iterator[SqlLedger]:
     yield SqlLedger(engine, "memory.wal", 6)
     with engine.begin() as connection:
         connection.execute(
-            text("UPDATE memory_write_outbox SET state = 'dead', finished_at = now() WHERE state = 'pending'")
+            text("""UPDATE memory_write_outbox SET state = 'dead', finished_at = now(), lease_owner = NULL,
+                           lease_until = NULL WHERE state = 'pending'""")
         )
 
 
@@ -65,6 +68,22 @@ def test_what_waits_is_found_by_its_words_the_best_first(
     assert [each.content for each in found] == ["My name is Ada.", "the weather is fine"]
     assert (found[0].event_id, found[0].source, found[0].role) == (ada.event_id, Source.PENDING, "user")
     assert 0 < found[1].score < found[0].score < 1
+
+
+def test_what_a_worker_has_in_hand_is_found_as_well(
+    engine: Engine, search: SqlMemorySearch, ledger: SqlLedger, place: Place
+) -> None:
+    held = kept(ledger, "My name is Ada.", place)
+    waits = kept(ledger, "the weather has a name", place)
+    kept(ledger, "nothing of the kind", place)
+    with engine.begin() as connection:
+        Leases(MEMORIES, an_id("worker-"), 30).claim(connection, 1, [held.event_id])
+
+    found = search.pending(Question("what is my name?", place))
+
+    assert [each.event_id for each in found] == [held.event_id, waits.event_id]
+    assert not search.pending(Question("Ada", Place(place.tenant, place.namespace, "other")))
+    assert not search.pending(Question("Ada", place, session_id="another"))
 
 
 def test_other_places_and_other_sessions_are_not_searched(

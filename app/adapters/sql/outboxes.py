@@ -96,7 +96,8 @@ class SqlMemoryOutbox(Outbox):
             now = datetime.now(UTC)
             kept = [(owed.memory, receipt) for owed, receipt in remembered if owed.lease.key in ours]
             owe_records(connection, [wal_write(memory, receipt, self._wal_topic, now) for memory, receipt in kept])
-            connection.execute(_FORGET_AGAIN, {"lost": [lease.key for lease in leases if lease.key not in ours]})
+            if lost := [lease.key for lease in leases if lease.key not in ours]:
+                connection.execute(_FORGET_AGAIN, {"lost": lost})
         return [memory.event_id for memory, _ in kept]
 
     def forgotten(self, owed: OwedMemory) -> bool:

@@ -14,38 +14,51 @@ _MOST_WORDS = 12
 _WITH_ALL, _PER_WORD = 100, 60
 
 _WORDS = text("SELECT unnest(tsvector_to_array(memory_words(:query))) AS word")
-_SEARCH = """
+_COLUMNS = "m.event_id, memory_text(m.payload) AS said, m.role, m.session_id, m.created_at"
+_HERE = """m.tenant = :tenant AND m.namespace = :namespace AND m.universe = :universe
+          AND (CAST(:session_id AS text) IS NULL OR m.session_id = :session_id)"""
+_SEARCH = f"""
     WITH wanted AS (
-        SELECT plainto_tsquery('simple', string_agg(word, ' ')) AS query, {with_all} AS most
+        SELECT plainto_tsquery('simple', string_agg(word, ' ')) AS query, {_WITH_ALL} AS most
         FROM unnest(CAST(:words AS text[])) AS asked (word)
         UNION
-        SELECT plainto_tsquery('simple', word), {per_word} FROM unnest(CAST(:words AS text[])) AS asked (word)
+        SELECT plainto_tsquery('simple', word), {_PER_WORD} FROM unnest(CAST(:words AS text[])) AS asked (word)
+    ), candidates AS (
+        SELECT event_id, said, role, session_id, created_at, words
+        FROM wanted CROSS JOIN LATERAL (
+            SELECT {_COLUMNS}, {{words}} AS words FROM {{table}} m
+            WHERE {{words}} @@ wanted.query AND {_HERE} AND {{alive}}
+            LIMIT wanted.most) AS indexed
+        {{besides}}
     )
     SELECT DISTINCT ON (event_id) event_id, said, role, session_id, created_at, tsvector_to_array(words) AS words
-    FROM wanted CROSS JOIN LATERAL (
-        SELECT m.event_id, memory_text(m.payload) AS said, m.role, m.session_id, m.created_at, {words} AS words
-        FROM {table} m
-        WHERE {words} @@ wanted.query AND m.tenant = :tenant AND m.namespace = :namespace AND m.universe = :universe
-          AND (CAST(:session_id AS text) IS NULL OR m.session_id = :session_id) AND {alive}
-        LIMIT wanted.most) AS candidate
-"""
-_COUNTS = {"with_all": _WITH_ALL, "per_word": _PER_WORD}
+    FROM candidates
+"""  # noqa: S608
+_WAITING_WORDS = "memory_words(memory_text(m.payload))"
+# What a worker has in hand has left the index, and is little: it is read row by row, in the same statement, for it may
+# be taken or given back at any moment.
+_IN_HAND = f"""
+        UNION ALL
+        SELECT {_COLUMNS}, words FROM memory_write_outbox m CROSS JOIN LATERAL {_WAITING_WORDS} AS words
+        WHERE m.lease_owner IS NOT NULL AND m.state = 'pending' AND m.op = 'remember' AND {_HERE}
+          AND tsvector_to_array(words) && CAST(:words AS text[])
+"""  # noqa: S608
 _PENDING = text(
     _SEARCH.format(
-        **_COUNTS,
         table="memory_write_outbox",
-        words="memory_words(memory_text(m.payload))",
-        alive="m.state = 'pending' AND m.op = 'remember'",
+        words=_WAITING_WORDS,
+        alive="m.state = 'pending' AND m.op = 'remember' AND m.lease_owner IS NULL",
+        besides=_IN_HAND,
     )
 )
 # The ledger knows of a forgetting before the replica does.
 _REPLICA = text(
     _SEARCH.format(
-        **_COUNTS,
         table="memory_replica",
         words="m.words",
         alive="m.deleted_at IS NULL AND NOT EXISTS (SELECT 1 FROM memory_ledger l"
         " WHERE l.event_id = m.event_id AND l.forgotten_at IS NOT NULL)",
+        besides="",
     )
 )
 

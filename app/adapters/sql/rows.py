@@ -1,7 +1,7 @@
 """Rows and domain data, in both directions: the few places where a column's name is written down."""
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from sqlalchemy import Connection, RowMapping, text
@@ -9,10 +9,9 @@ from sqlalchemy import Connection, RowMapping, text
 from app.domain.events import NewEvent, SessionEvent, envelope
 from app.domain.memory import Memory, WalRecord, digest_of
 
-
-def as_json(value: object) -> str:
-    """JSON text for a jsonb parameter."""
-    return json.dumps(value, ensure_ascii=False, allow_nan=False)
+# Made once: `json.dumps` makes an encoder at every call whose settings are not its own.
+as_json: Callable[[object], str] = json.JSONEncoder(ensure_ascii=False, allow_nan=False).encode
+"""JSON text for a jsonb parameter."""
 
 
 _APPEND_EVENT = text("""
@@ -93,13 +92,9 @@ def place_event(
 
 _OWE_MEMORIES = text("""
     WITH offered AS (
-        SELECT * FROM unnest(
-            CAST(:event_ids AS text[]), CAST(:tenants AS text[]), CAST(:namespaces AS text[]),
-            CAST(:universes AS text[]), CAST(:sessions AS text[]), CAST(:personas AS text[]),
-            CAST(:roles AS text[]), CAST(:payloads AS text[]), CAST(:keys AS text[]), CAST(:traceparents AS text[]),
-            CAST(:digests AS text[]))
-            AS memory (event_id, tenant, namespace, universe, session_id, persona_id, role, payload, idempotency_key,
-                       traceparent, digest)
+        SELECT * FROM json_to_recordset(CAST(:memories AS json))
+            AS memory (event_id text, tenant text, namespace text, universe text, session_id text, persona_id text,
+                       role text, payload jsonb, idempotency_key text, traceparent text, digest text)
     ), noted AS (
         INSERT INTO memory_ledger (event_id, tenant, namespace, universe, session_id, persona_id, role,
                                    idempotency_key, digest)
@@ -110,8 +105,7 @@ _OWE_MEMORIES = text("""
     )
     INSERT INTO memory_write_outbox (event_id, tenant, namespace, universe, session_id, persona_id, role, payload,
                                      idempotency_key, traceparent)
-    SELECT event_id, tenant, namespace, universe, session_id, persona_id, role, CAST(payload AS jsonb),
-           idempotency_key, traceparent
+    SELECT event_id, tenant, namespace, universe, session_id, persona_id, role, payload, idempotency_key, traceparent
     FROM offered JOIN noted USING (event_id)
     RETURNING event_id
 """)
@@ -121,20 +115,23 @@ def owe_memories(connection: Connection, memories: Sequence[Memory]) -> set[str]
     """Note new memories in the ledger, and write the rows from which they will be delivered, however often that has to
     be tried; the ids that were new. Whoever uses an id again changes nothing.
     """
-    columns = {
-        "event_ids": [memory.event_id for memory in memories],
-        "tenants": [memory.place.tenant for memory in memories],
-        "namespaces": [memory.place.namespace for memory in memories],
-        "universes": [memory.place.universe for memory in memories],
-        "sessions": [memory.session_id for memory in memories],
-        "personas": [memory.persona_id for memory in memories],
-        "roles": [memory.role for memory in memories],
-        "payloads": [as_json(memory.payload) for memory in memories],
-        "keys": [memory.idempotency_key for memory in memories],
-        "traceparents": [memory.traceparent for memory in memories],
-        "digests": [digest_of(memory.payload).hex() for memory in memories],
-    }
-    return set(connection.execute(_OWE_MEMORIES, columns).scalars())
+    rows = [
+        {
+            "event_id": memory.event_id,
+            "tenant": memory.place.tenant,
+            "namespace": memory.place.namespace,
+            "universe": memory.place.universe,
+            "session_id": memory.session_id,
+            "persona_id": memory.persona_id,
+            "role": memory.role,
+            "payload": memory.payload,
+            "idempotency_key": memory.idempotency_key,
+            "traceparent": memory.traceparent,
+            "digest": digest_of(memory.payload).hex(),
+        }
+        for memory in memories
+    ]
+    return set(connection.execute(_OWE_MEMORIES, {"memories": as_json(rows)}).scalars())
 
 
 def owe_memory(connection: Connection, memory: Memory) -> None:
@@ -144,33 +141,33 @@ def owe_memory(connection: Connection, memory: Memory) -> None:
 
 _OWE_RECORDS = text("""
     INSERT INTO message_outbox (topic, partition_key, payload, headers, dedupe_key, tenant, session_id, run_at)
-    SELECT topic, partition_key, CAST(payload AS jsonb), CAST(headers AS jsonb), dedupe_key, tenant, session_id,
+    SELECT topic, partition_key, payload, headers, dedupe_key, tenant, session_id,
            now() + make_interval(secs => due_in)
-    FROM unnest(CAST(:topics AS text[]), CAST(:keys AS text[]), CAST(:payloads AS text[]), CAST(:headers AS text[]),
-                CAST(:dedupe_keys AS text[]), CAST(:tenants AS text[]), CAST(:sessions AS text[]),
-                CAST(:due_ins AS double precision[]))
-         AS record (topic, partition_key, payload, headers, dedupe_key, tenant, session_id, due_in)
+    FROM json_to_recordset(CAST(:records AS json))
+         AS record (topic text, partition_key text, payload jsonb, headers jsonb, dedupe_key text, tenant text,
+                    session_id text, due_in double precision)
     ON CONFLICT (topic, dedupe_key) DO NOTHING
 """)
 
 
-def owe_records(connection: Connection, records: list[WalRecord], due_in: Sequence[float] = ()) -> None:
+def owe_records(connection: Connection, records: Sequence[WalRecord], due_in: Sequence[float] = ()) -> None:
     """Write the rows from which Kafka will be served; a record that is already there stays as it is.
 
     `due_in` are seconds from now, one for each record; without it all are due now.
     """
     if not records:
         return
-    connection.execute(
-        _OWE_RECORDS,
+    rows = [
         {
-            "topics": [record.topic for record in records],
-            "keys": [record.partition_key for record in records],
-            "payloads": [as_json(record.payload) for record in records],
-            "headers": [as_json(record.headers) for record in records],
-            "dedupe_keys": [record.dedupe_key for record in records],
-            "tenants": [record.tenant for record in records],
-            "sessions": [record.session_id for record in records],
-            "due_ins": list(due_in) or [0.0] * len(records),
-        },
-    )
+            "topic": record.topic,
+            "partition_key": record.partition_key,
+            "payload": record.payload,
+            "headers": record.headers,
+            "dedupe_key": record.dedupe_key,
+            "tenant": record.tenant,
+            "session_id": record.session_id,
+            "due_in": seconds,
+        }
+        for record, seconds in zip(records, due_in or [0.0] * len(records), strict=True)
+    ]
+    connection.execute(_OWE_RECORDS, {"records": as_json(rows)})
