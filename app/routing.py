@@ -117,7 +117,7 @@ def command(process: ProcessName) -> tuple[str, ...]:
     if process in WORKERS:
         worker = WORKERS[process]
         return (
-            "celery", "--app", "tasks", "worker",
+            "tasks", "worker",
             "--queues", ",".join(worker.queues),
             "--include", ",".join(("tasks.process", *worker.modules)),
             "--pool", worker.pool,
@@ -134,6 +134,6 @@ _COMMANDS: dict[ProcessName, tuple[str, ...]] = {
         "gunicorn", "--config", "python:app.gateway.server", "app.gateway.app:create_app()",
     ),
     ProcessName.WEBUI: ("gunicorn", "--config", "python:webui.server", "webui.app:create_app()"),
-    ProcessName.BEAT: ("celery", "--app", "tasks", "beat", "--loglevel", "WARNING"),
+    ProcessName.BEAT: ("tasks", "beat", "--loglevel", "WARNING"),
     ProcessName.FLOWER: ("celery", "--app", "tasks", "flower"),
 }  # fmt: skip
