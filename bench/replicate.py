@@ -95,7 +95,7 @@ def _rates(engine: Engine, dsn: str, records: int) -> tuple[float, float, float]
         cursor.execute(_TWIN)
         connection.commit()
         for start in range(0, records, SLICE):
-            values = [json.dumps(record.payload).encode() for record in _records("rate", start, SLICE)]
+            values = [json.dumps(record.payload).encode() for record in records_of("rate", start, SLICE)]
             batches = list(_batches(partition, start, values, generation))
             began = time.monotonic()
             for batch in batches:
@@ -131,9 +131,10 @@ def _rows(values: Sequence[bytes]) -> list[tuple[object, ...]]:
     ]  # fmt: skip
 
 
-def _records(tenant: str, start: int, number: int) -> list[WalRecord]:
+def records_of(tenant: str, start: int, number: int) -> Iterator[WalRecord]:
+    """So many records of the log, of everyday length, numbered from `start` on."""
     place, receipt, now = Place(tenant, "wm", ""), Remembered((0.1, 0.2, 0.3), "r", None), SystemClock().now()
-    return [wal_write(_memory(place, n), receipt, _TOPIC, now) for n in range(start, start + number)]
+    return (wal_write(_memory(place, n), receipt, _TOPIC, now) for n in range(start, start + number))
 
 
 def _memory(place: Place, number: int) -> Memory:
@@ -150,12 +151,12 @@ def _lag(engine: Engine, stack: Stack) -> tuple[float, float]:
     slot = threading.Thread(target=lambda: _replicate_until(done, bridge), daemon=True)
     slot.start()
     writer = KafkaWalWriter(connection_options(settings))
-    writer.publish(_records("first", 0, 1))
+    writer.publish(list(records_of("first", 0, 1)))
     time.sleep(5)
     began, each = time.monotonic(), int(RATE * EVERY)
     for number in range(int(LAG_SECONDS / EVERY)):
         time.sleep(max(began + number * EVERY - time.monotonic(), 0))
-        writer.publish(_records("lag", number * each, each))
+        writer.publish(list(records_of("lag", number * each, each)))
     time.sleep(2)
     done.set()
     slot.join(10)

@@ -1,6 +1,7 @@
 """Memories from a file, read as it comes: its size is no matter of memory."""
 
 from collections.abc import Iterable, Iterator
+from io import BufferedReader
 from itertools import chain
 from typing import Annotated, Any
 
@@ -104,7 +105,9 @@ def _known(shape: Shape | None) -> Shape:
 
 def _lines() -> Iterator[bytes]:
     """One after another; what is longer than any memory is cut, so that it is reported and takes no memory."""
-    while line := request.stream.readline(_LONGEST_LINE + 1):
+    # Unbuffered, a line is read byte by byte.
+    body = BufferedReader(request.stream)  # type: ignore[type-var]
+    while line := body.readline(_LONGEST_LINE + 1):
         yield line
         while len(line) > _LONGEST_LINE and not line.endswith(b"\n"):
-            line = request.stream.readline(_LONGEST_LINE + 1)
+            line = body.readline(_LONGEST_LINE + 1)
