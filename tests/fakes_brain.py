@@ -42,6 +42,7 @@ class InMemoryBrain:
     offers: int = 0
     links: dict[tuple[Place, str, str, str], float] = field(default_factory=dict)
     breaker_open: bool = False
+    refuses_us: bool = False
     _failures: int = 0
 
     def remember(self, memory: Memory) -> Remembered:
@@ -117,6 +118,7 @@ class InMemoryBrain:
             self.breaker_open = self._failures >= _FAILURES_TO_OPEN
             raise BrainUnavailable("SomaBrain is down", self.retry_after)
         self._failures = 0
+        self.refuses_us = self.forbidden
         if self.forbidden:
             raise BrainForbidden("SomaBrain answered 401; check SOMA_API_KEY")
 

@@ -94,6 +94,10 @@ class Brain(Protocol):
     @property
     def breaker_open(self) -> bool: ...
 
+    @property
+    def refuses_us(self) -> bool:
+        """Whether this process's last call was answered that our credentials are wrong."""
+
     def remember(self, memory: Memory) -> Remembered:
         """Keep one memory; `BrainUnavailable`, `BrainForbidden` or `MemoryRefused`."""
 

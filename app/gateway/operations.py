@@ -92,16 +92,20 @@ def _redis(serving: Serving) -> Component:
 
 
 def _noted(serving: Serving, name: str, silence: str) -> Component:
+    return _lately_noted(serving, name) or Component("degraded", silence)
+
+
+def _lately_noted(serving: Serving, name: str) -> Component | None:
     note = serving.upkeep.notes().get(name)
-    if note is None or note.age > _STALE_SECONDS:
-        return Component("degraded", silence)
-    return Component(note.status, note.detail)
+    return None if note is None or note.age > _STALE_SECONDS else Component(note.status, note.detail)
 
 
 def _brain(serving: Serving) -> Component:
-    if serving.brain.healthy():
-        return Component("ok")
-    return Component("down", "memories wait and are delivered when SomaBrain is back")
+    well, noted = serving.brain.healthy(), _lately_noted(serving, "somabrain")
+    # Only who offers memories learns that our credentials are wrong.
+    if noted is not None and noted.status == "degraded":
+        return noted
+    return Component("ok") if well else Component("down", "memories wait and are delivered when SomaBrain is back")
 
 
 def _replicator(serving: Serving) -> Component:

@@ -10,8 +10,12 @@ def probe_brain(plane: MemoryPlane, notes: HealthNotes) -> int:
     if not plane.outbox.waits_for_peer():
         notes.note("somabrain", "ok", "")
         return 0
-    if not plane.brain.healthy():
+    well = plane.brain.healthy()
+    if plane.brain.refuses_us:
+        notes.note("somabrain", "degraded", "SomaBrain refuses our credentials: check SOMA_API_KEY; memories wait")
+    elif not well:
         notes.note("somabrain", "down", "SomaBrain does not answer; memories wait and nothing is lost")
+    if not well:
         return 0
     plane.brain.close_breaker()
     woken = plane.outbox.wake()

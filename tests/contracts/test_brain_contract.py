@@ -87,6 +87,10 @@ class _InTenant:
     def breaker_open(self) -> bool:
         return self._brain.breaker_open
 
+    @property
+    def refuses_us(self) -> bool:
+        return self._brain.refuses_us
+
     def remember(self, memory: Any) -> Any:
         return self._brain.remember(self._mine(memory))
 

@@ -88,6 +88,12 @@ def test_an_answer_that_blames_our_credentials_lets_no_memory_die(
     server.next_answers.append(status(code, {"detail": "who are you"}))
     with pytest.raises(BrainForbidden):
         client.remember(a_memory())
+    assert client.healthy()
+    assert client.refuses_us, "a health that is open to everybody says nothing about credentials"
+
+    client.remember(a_memory())
+
+    assert not client.refuses_us
 
 
 @pytest.mark.parametrize(

@@ -154,6 +154,22 @@ def test_the_brains_wish_to_wait_is_kept_even_when_it_is_back() -> None:
     assert counted(stage.sync()) == (1, 0, 0)
 
 
+def test_health_says_which_setting_to_look_at_while_somabrain_refuses_our_credentials() -> None:
+    stage = Stage(InMemoryBrain(forbidden=True))
+    stage.say("hello")
+    stage.sync()
+
+    probe_brain(stage.plane, stage.notes)
+
+    component, status, detail = stage.notes.notes[-1]
+    assert (component, status) == ("somabrain", "degraded")
+    assert "SOMA_API_KEY" in detail
+    stage.brain.forbidden = False
+    assert counted(stage.sync()) == (1, 0, 0)
+    probe_brain(stage.plane, stage.notes)
+    assert stage.notes.last["somabrain"] == "ok"
+
+
 def test_the_first_yes_of_the_brain_wakes_the_whole_backlog() -> None:
     stage = Stage(InMemoryBrain(down=True))
     stage.say("one", "two", "three")

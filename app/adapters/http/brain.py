@@ -67,6 +67,11 @@ class HttpBrain:
         """Whether a call made now would not be sent at all."""
         return self._line.breaker.is_open
 
+    @property
+    def refuses_us(self) -> bool:
+        """Whether the last call was answered that our credentials are wrong; `/health` may be open to everybody."""
+        return self._line.refuses_us
+
     def close_breaker(self) -> None:
         """Let calls through again: `/health` was seen well."""
         self._line.breaker.close()

@@ -15,7 +15,7 @@ from app.domain.recall import BrainFigures
 
 _WRONG_MEMORY = frozenset({400, 413, 422})
 NO_SUCH_ROUTE = frozenset({404, 405, 501})
-_WRONG_CREDENTIALS = frozenset({401, 403})
+WRONG_CREDENTIALS = frozenset({401, 403})
 _CANNOT_FORGET = frozenset({500}) | NO_SUCH_ROUTE
 _SIGNS_OF_SOMABRAIN = frozenset({"ok", "success", "coordinate", "coord", "request_id", "persisted_to_ltm"})
 _SIGNS_OF_A_DEED = frozenset({"ok", "success", "deleted", "linked"})
@@ -77,7 +77,7 @@ def figures_of(answer: Answer, now: datetime) -> BrainFigures:
 def said_by(answer: Answer, now: datetime) -> Mapping[str, Any]:
     """The object that a SomaBrain which did its part answered with; everything else is raised."""
     retry_after = wait_wished(answer.headers.get("retry-after", ""), now)
-    if answer.status in _WRONG_CREDENTIALS:
+    if answer.status in WRONG_CREDENTIALS:
         raise BrainForbidden(f"SomaBrain answered {answer.status}; check SOMA_API_KEY", retry_after)
     if not 200 <= answer.status < 300:
         raise BrainUnavailable(f"SomaBrain answered {answer.status}: {reason(answer)}", retry_after)

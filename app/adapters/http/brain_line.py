@@ -9,6 +9,7 @@ from collections.abc import Callable, Mapping
 from typing import TypeVar
 
 from app.adapters.http.bounded import Answer, BoundedHttp, NoAnswer
+from app.adapters.http.brain_answers import WRONG_CREDENTIALS
 from app.adapters.http.brain_requests import Request
 from app.adapters.http.breaker import Attempt, Breaker, BreakerOpen
 from app.domain.errors import BrainUnavailable
@@ -30,6 +31,7 @@ class BrainLine:
         self._timeout_seconds = timeout_seconds
         self._http = BoundedHttp(_MAX_ANSWER_BYTES)
         self.breaker = breaker
+        self.refuses_us = False
 
     def errand(self, seconds: float | None = None) -> "Errand":
         """Begin something that may take this long in all; None stands for the configured deadline."""
@@ -80,11 +82,13 @@ class Errand:
             left = self._ends_at - time.monotonic()
             if left <= 0:
                 raise NoAnswer("timeout")
-            return self._line.send(request, left)
+            answer = self._line.send(request, left)
         except NoAnswer as error:
             # Somebody in a hurry does not learn whether SomaBrain would have answered in the time it is due.
             attempt.inconclusive = self._hurried and error.kind == "timeout"
             raise BrainUnavailable(f"SomaBrain gave no answer: {error.kind}") from error
+        self._line.refuses_us = answer.status in WRONG_CREDENTIALS
+        return answer
 
 
 def _record(request: Request, status: str, seconds: float) -> None:
