@@ -7,10 +7,10 @@ from sqlalchemy import Connection, Engine, RowMapping, text
 
 from app.adapters.sql.engine import resolved, transaction
 from app.adapters.sql.request_keys import answer_key, take_key
-from app.adapters.sql.rows import owe_memories, owe_records
+from app.adapters.sql.rows import memory_of_row, owe_memories, owe_records
 from app.domain.conversation import Receipt, RequestKey
 from app.domain.ledger import Acceptance, Accepted, Entry, Forgetting, Known, judge
-from app.domain.memory import Memory, Place, digest_of, wal_delete
+from app.domain.memory import Memory, digest_of, wal_delete
 
 _KNOWN = text("""
     SELECT l.event_id, l.tenant, l.digest, l.forgotten_at IS NOT NULL AS forgotten, o.state, o.last_error
@@ -91,7 +91,7 @@ class SqlLedger:
             if row is None:
                 return _as_it_stands(connection.execute(_FORGOTTEN, wish).mappings().one_or_none())
             connection.execute(OWE_FORGETTING, {"event_id": event_id, "call_seconds": self._call_seconds})
-            memory = _memory(row)
+            memory = memory_of_row(row)
             owe_records(connection, [wal_delete(memory, self._wal_topic, datetime.now(UTC))])
             return Forgetting(memory, done=False)
 
@@ -133,17 +133,4 @@ def _judge(memory: Memory, new: set[str], known: dict[str, Known]) -> Acceptance
 
 
 def _as_it_stands(row: RowMapping | None) -> Forgetting | None:
-    return None if row is None else Forgetting(_memory(row), row["done"])
-
-
-def _memory(row: RowMapping) -> Memory:
-    return Memory(
-        event_id=row["event_id"],
-        place=Place(row["tenant"], row["namespace"], row["universe"]),
-        session_id=row["session_id"],
-        persona_id=row["persona_id"],
-        role=row["role"],
-        payload={},
-        idempotency_key=row["idempotency_key"],
-        version=row["version"],
-    )
+    return None if row is None else Forgetting(memory_of_row(row), row["done"])

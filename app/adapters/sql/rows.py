@@ -7,7 +7,7 @@ from typing import Any
 from sqlalchemy import Connection, RowMapping, text
 
 from app.domain.events import NewEvent, SessionEvent, envelope
-from app.domain.memory import Memory, WalRecord, digest_of
+from app.domain.memory import Memory, Place, WalRecord, digest_of
 
 # Made once: `json.dumps` makes an encoder at every call whose settings are not its own.
 as_json: Callable[[object], str] = json.JSONEncoder(ensure_ascii=False, allow_nan=False).encode
@@ -87,6 +87,23 @@ def place_event(
         created_at=row["now"],
         traceparent=traceparent,
         also=event.also,
+    )
+
+
+def memory_of_row(row: RowMapping) -> Memory:
+    """The memory that a row of the outbox, of the ledger or of the replica is about. What its table has no column for,
+    and what is NULL there, is empty: the ledger repeats nothing of what a memory said.
+    """
+    return Memory(
+        event_id=row["event_id"],
+        place=Place(row["tenant"], row["namespace"], row["universe"]),
+        session_id=row["session_id"],
+        persona_id=row["persona_id"],
+        role=row["role"] or "",
+        payload=row.get("payload") or {},
+        idempotency_key=row.get("idempotency_key", ""),
+        traceparent=row.get("traceparent"),
+        version=row["version"],
     )
 
 
