@@ -1,16 +1,15 @@
 """The ledger of memories: what is accepted and what is to be forgotten, each with what it makes us owe."""
 
 from collections.abc import Collection, Sequence
-from datetime import UTC, datetime
 
 from sqlalchemy import Connection, Engine, RowMapping, text
 
 from app.adapters.sql.engine import resolved, transaction
 from app.adapters.sql.request_keys import answer_key, take_key
-from app.adapters.sql.rows import memory_of_row, owe_memories, owe_records
+from app.adapters.sql.rows import memory_of_row, owe_forgetting, owe_memories
 from app.domain.conversation import Receipt, RequestKey
 from app.domain.ledger import Acceptance, Accepted, Entry, Forgetting, Known, judge
-from app.domain.memory import Memory, digest_of, wal_delete
+from app.domain.memory import Memory, digest_of
 
 _KNOWN = text("""
     SELECT l.event_id, l.tenant, l.digest, l.forgotten_at IS NOT NULL AS forgotten, o.state, o.last_error
@@ -34,19 +33,6 @@ _FORGET = text("""
     UPDATE memory_ledger SET version = version + 1, forgotten_at = now()
     WHERE event_id = :event_id AND tenant = :tenant AND forgotten_at IS NULL
     RETURNING *
-""")
-# Counting the attempts up fences whoever has the row in hand. Its call to SomaBrain may be under way: the forgetting
-# has to come after it, and so waits as long as a call may take.
-OWE_FORGETTING = text("""
-    INSERT INTO memory_write_outbox AS o (event_id, op, tenant, namespace, universe, session_id, persona_id, role,
-                                          payload, idempotency_key, version)
-    SELECT event_id, 'forget', tenant, namespace, universe, session_id, persona_id, role, '{}', idempotency_key, version
-    FROM memory_ledger WHERE event_id = :event_id
-    ON CONFLICT (event_id) DO UPDATE
-    SET op = 'forget', payload = '{}', version = excluded.version, state = 'pending', finished_at = NULL,
-        run_at = now() + make_interval(secs => CASE WHEN o.lease_owner IS NULL THEN 0 ELSE :call_seconds END),
-        lease_owner = NULL, lease_until = NULL, attempts = o.attempts + 1, excused = o.attempts + 1, failures = 0,
-        outage = false, last_error = NULL
 """)
 _FORGOTTEN = text("""
     SELECT l.*, coalesce(o.state, 'synced') = 'synced' AS done FROM memory_ledger l
@@ -90,9 +76,8 @@ class SqlLedger:
             row = connection.execute(_FORGET, wish).mappings().one_or_none()
             if row is None:
                 return _as_it_stands(connection.execute(_FORGOTTEN, wish).mappings().one_or_none())
-            connection.execute(OWE_FORGETTING, {"event_id": event_id, "call_seconds": self._call_seconds})
             memory = memory_of_row(row)
-            owe_records(connection, [wal_delete(memory, self._wal_topic, datetime.now(UTC))])
+            owe_forgetting(connection, memory, self._wal_topic, self._call_seconds)
             return Forgetting(memory, done=False)
 
     def entries(self, event_ids: Sequence[str]) -> dict[str, Entry]:
