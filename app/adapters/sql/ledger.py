@@ -1,6 +1,9 @@
 """The ledger of memories: what is accepted and what is to be forgotten, each with what it makes us owe."""
 
-from collections.abc import Collection, Sequence
+from collections import Counter
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, field
+from uuid import uuid4
 
 from sqlalchemy import Connection, Engine, RowMapping, text
 
@@ -8,7 +11,7 @@ from app.adapters.sql.engine import resolved, transaction
 from app.adapters.sql.request_keys import answer_key, take_key
 from app.adapters.sql.rows import memory_of_row, owe_forgetting, owe_memories
 from app.domain.conversation import Receipt, RequestKey
-from app.domain.ledger import Acceptance, Accepted, Entry, Forgetting, Known, judge
+from app.domain.ledger import Acceptance, Accepted, Entry, Forgetting, Known, Standing, judge
 from app.domain.memory import Memory, digest_of
 
 _KNOWN = text("""
@@ -41,6 +44,30 @@ _FORGOTTEN = text("""
 """)
 
 
+@dataclass(frozen=True, slots=True)
+class _Offer:
+    """One call of `accept`: memories with their digests. When a COMMIT goes unheard, its `id`, kept with the key, and
+    what was `noted` by then tell the next try what it has kept itself.
+    """
+
+    said: Sequence[tuple[Memory, bytes]]
+    key: RequestKey | None
+    id: str = field(default_factory=lambda: uuid4().hex)
+    noted: set[str] = field(default_factory=set)
+
+    def owe(self, connection: Connection) -> set[str]:
+        """Note and owe what nobody has used before; those ids."""
+        firsts = {memory.event_id: (memory, digest) for memory, digest in reversed(self.said)}.values()
+        owed = owe_memories(connection, [memory for memory, _ in firsts], [digest for _, digest in firsts])
+        self.noted.update(owed)
+        return owed
+
+    def repeated(self, owed: Collection[str]) -> list[str]:
+        """The ids that were used before this try `owed` its own, or are used twice in this offer."""
+        times = Counter(memory.event_id for memory, _ in self.said)
+        return [event_id for event_id, number in times.items() if number > 1 or event_id not in owed]
+
+
 class SqlLedger:
     """`Ledger` on Postgres. `call_seconds` is the longest time that one call to SomaBrain may take."""
 
@@ -51,19 +78,15 @@ class SqlLedger:
 
     def accept(self, memories: Sequence[Memory], key: RequestKey | None = None) -> Accepted:
         """Keep and owe those that are new; of two under one id the first counts."""
-        return resolved(lambda _: self._accept(memories, key))
+        offer = _Offer([(memory, digest_of(memory.payload)) for memory in memories], key)
+        return resolved(lambda _: self._accept(offer))
 
-    def _accept(self, memories: Sequence[Memory], key: RequestKey | None) -> Accepted:
-        offered = {memory.event_id: memory for memory in reversed(memories)}
+    def _accept(self, offer: _Offer) -> Accepted:
         with transaction(self._engine) as connection:
-            replayed = key is not None and take_key(connection, key) is not None
-            new = owe_memories(connection, list(offered.values())) if not replayed else set()
-            known = _known(connection, offered.keys() - new)
-            if key is not None and not replayed:
-                answer_key(connection, key, Receipt("", ""))
-        # Whoever repeats what is new in this very offer has said it before.
-        known |= {event_id: _just_kept(offered[event_id]) for event_id in new}
-        return Accepted([_judge(memory, new, known) for memory in memories], replayed)
+            replayed = _is_replay(connection, offer)
+            owed = set() if replayed else offer.owe(connection)
+            known = _known(connection, offer.repeated(owed))
+        return Accepted(_judged(offer, frozenset() if replayed else offer.noted, known), replayed)
 
     def forget(self, event_id: str, tenant: str) -> Forgetting | None:
         """Mark it, owe the forgetting and the record."""
@@ -90,8 +113,20 @@ class SqlLedger:
 _ENTRY_FIELDS = ("tenant", "role", "session_id", "accepted_at", "forgotten")
 
 
-def _known(connection: Connection, event_ids: Collection[str]) -> dict[str, Known]:
-    rows = connection.execute(_KNOWN, {"event_ids": list(event_ids)}).mappings()
+def _is_replay(connection: Connection, offer: _Offer) -> bool:
+    """Whether the key was answered before, other than by an unheard COMMIT of this offer; if not, it is ours now."""
+    if offer.key is None:
+        return False
+    first = take_key(connection, offer.key)
+    if first is None:
+        answer_key(connection, offer.key, Receipt("", offer.id))
+    return first is not None and first.event_id != offer.id
+
+
+def _known(connection: Connection, event_ids: Sequence[str]) -> dict[str, Known]:
+    if not event_ids:
+        return {}
+    rows = connection.execute(_KNOWN, {"event_ids": event_ids}).mappings()
     return {
         row["event_id"]: Known(
             row["tenant"],
@@ -104,17 +139,20 @@ def _known(connection: Connection, event_ids: Collection[str]) -> dict[str, Know
     }
 
 
-def _just_kept(memory: Memory) -> Known:
-    return Known(memory.place.tenant, digest_of(memory.payload), forgotten=False, state="pending")
-
-
-def _judge(memory: Memory, new: set[str], known: dict[str, Known]) -> Acceptance:
-    """How this one stands; the first under a new id takes the id out of `new`."""
-    digest = digest_of(memory.payload)
-    if memory.event_id in new:
+def _judged(offer: _Offer, ours: Collection[str], known: Mapping[str, Known]) -> list[Acceptance]:
+    """How each stands; the first under an id that is `ours`, and says what was offered, is new."""
+    judged, new = [], set(ours)
+    for memory, digest in offer.said:
+        found = judge(memory, digest, known.get(memory.event_id))
+        # After an unheard COMMIT without a key only the content tells whether it happened, or another came first.
+        if memory.event_id in new and found.standing in _AS_OFFERED:
+            found = judge(memory, digest, None)
         new.discard(memory.event_id)
-        return judge(memory, digest, None)
-    return judge(memory, digest, known.get(memory.event_id))
+        judged.append(found)
+    return judged
+
+
+_AS_OFFERED = frozenset({Standing.NEW, Standing.WAITING, Standing.REMEMBERED})
 
 
 def _as_it_stands(row: RowMapping | None) -> Forgetting | None:

@@ -129,9 +129,11 @@ _OWE_MEMORIES = text("""
 """)
 
 
-def owe_memories(connection: Connection, memories: Sequence[Memory]) -> set[str]:
+def owe_memories(connection: Connection, memories: Sequence[Memory], digests: Sequence[bytes] = ()) -> set[str]:
     """Note new memories in the ledger, and write the rows from which they will be delivered, however often that has to
     be tried; the ids that were new. Whoever uses an id again changes nothing.
+
+    `digests` are those of the payloads, one for each memory; without it they are computed.
     """
     rows = [
         {
@@ -145,9 +147,9 @@ def owe_memories(connection: Connection, memories: Sequence[Memory]) -> set[str]
             "payload": memory.payload,
             "idempotency_key": memory.idempotency_key,
             "traceparent": memory.traceparent,
-            "digest": digest_of(memory.payload).hex(),
+            "digest": digest.hex(),
         }
-        for memory in memories
+        for memory, digest in zip(memories, digests or [digest_of(each.payload) for each in memories], strict=True)
     ]
     return set(connection.execute(_OWE_MEMORIES, {"memories": as_json(rows)}).scalars())
 
