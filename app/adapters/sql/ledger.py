@@ -95,8 +95,10 @@ class SqlLedger:
     def _forget(self, event_id: str, tenant: str) -> Forgetting | None:
         wish = {"event_id": event_id, "tenant": tenant}
         with transaction(self._engine) as connection:
-            connection.execute(_ADOPT, wish)
-            row = connection.execute(_FORGET, wish).mappings().one_or_none()
+            row = _marked(connection, wish)
+            if row is None:
+                connection.execute(_ADOPT, wish)
+                row = _marked(connection, wish)
             if row is None:
                 return _as_it_stands(connection.execute(_FORGOTTEN, wish).mappings().one_or_none())
             memory = memory_of_row(row)
@@ -153,6 +155,10 @@ def _judged(offer: _Offer, ours: Collection[str], known: Mapping[str, Known]) ->
 
 
 _AS_OFFERED = frozenset({Standing.NEW, Standing.WAITING, Standing.REMEMBERED})
+
+
+def _marked(connection: Connection, wish: Mapping[str, str]) -> RowMapping | None:
+    return connection.execute(_FORGET, wish).mappings().one_or_none()
 
 
 def _as_it_stands(row: RowMapping | None) -> Forgetting | None:
