@@ -5,12 +5,14 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 
 import pytest
 from sqlalchemy import Engine, event, text
 from sqlalchemy.engine import make_url
 
 from app.adapters.sql.engine import create_engine, transaction
+from app.adapters.sql.export_desk import SqlExportDesk
 from app.adapters.sql.inbox import MemoryDefaults, SqlInbox
 from app.adapters.sql.ledger import SqlLedger
 from app.adapters.sql.outboxes import SqlMemoryOutbox, SqlMessageOutbox
@@ -18,9 +20,11 @@ from app.adapters.sql.patience import SERVING, WORKING, Patience
 from app.adapters.sql.presence import Presence
 from app.adapters.sql.replica import SqlReplica
 from app.adapters.sql.turns import SqlTurns
-from app.domain.conversation import Turn
+from app.domain.browse import MemoryFilter
+from app.domain.conversation import Receipt, Turn
 from app.domain.errors import CommitUnheard, StoreUnavailable
 from app.domain.events import EventType, NewEvent
+from app.domain.exports import ExportRequest
 from app.domain.ledger import Standing
 from app.domain.log import WalPartition
 from app.domain.memory import Place
@@ -251,6 +255,23 @@ def test_a_request_that_was_overtaken_at_its_commit_by_its_own_repetition_is_a_r
 
     assert accepted.replayed
     assert [each.standing for each in accepted.memories] == [Standing.WAITING]
+
+
+@pytest.mark.parametrize("delivered", [True, False], ids=["it happened", "it did not"])
+@pytest.mark.parametrize("keyed", [True, False], ids=["with a key", "without"])
+def test_an_export_whose_commit_lost_its_answer_is_kept_once_and_is_no_replay(
+    link: Proxy, through: Callable[..., Engine], keyed: bool, delivered: bool
+) -> None:
+    desk, key = SqlExportDesk(through(), 2**31), a_key() if keyed else None
+    request = ExportRequest(an_id(), "t1", MemoryFilter(tenant="t1"), 10, gzip=False)
+    link.cut_at_commit(delivered=delivered)
+
+    receipt = desk.accept(request, key)
+
+    assert (receipt, link.cuts) == (Receipt("", request.job_id), 1)
+    assert desk.find(request.job_id) is not None
+    if key is not None:
+        assert desk.accept(replace(request, job_id=an_id()), key) == replace(receipt, replayed=True)
 
 
 def test_a_message_whose_fate_cannot_be_read_in_time_is_no_promise(
