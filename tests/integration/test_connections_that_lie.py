@@ -5,28 +5,34 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 
 import pytest
-from sqlalchemy import Engine, text
+from sqlalchemy import Engine, event, text
 from sqlalchemy.engine import make_url
 
 from app.adapters.sql.engine import create_engine, transaction
+from app.adapters.sql.export_desk import SqlExportDesk
 from app.adapters.sql.inbox import MemoryDefaults, SqlInbox
+from app.adapters.sql.ledger import SqlLedger
 from app.adapters.sql.outboxes import SqlMemoryOutbox, SqlMessageOutbox
 from app.adapters.sql.patience import SERVING, WORKING, Patience
 from app.adapters.sql.presence import Presence
 from app.adapters.sql.replica import SqlReplica
 from app.adapters.sql.turns import SqlTurns
-from app.domain.conversation import Turn
+from app.domain.browse import MemoryFilter
+from app.domain.conversation import Receipt, Turn
 from app.domain.errors import CommitUnheard, StoreUnavailable
 from app.domain.events import EventType, NewEvent
+from app.domain.exports import ExportRequest
+from app.domain.ledger import Standing
 from app.domain.log import WalPartition
 from app.domain.memory import Place
 from app.domain.ports import Sent
 from drills.proxy import Mode, Proxy
-from tests.builders import a_batch, a_key, a_message, a_receipt, an_id
+from tests.builders import a_batch, a_key, a_memory, a_message, a_receipt, an_id
 from tests.conftest import ROOT, eventually
-from tests.contracts.store_rig import PostgresRig
+from tests.contracts.store_rig import CALL_SECONDS, TOPIC, PostgresRig
 
 UNHURRIED_SECONDS = 3.0
 """What a busy machine may add."""
@@ -192,6 +198,80 @@ def test_a_message_whose_commit_lost_its_answer_is_kept_once_and_said_to_be(
     if key is not None:
         again, _ = inbox.accept(a_message("hello", session_id=session_id), key)
         assert (again.event_id, again.replayed) == (message.event_id, True)
+
+
+@pytest.mark.parametrize("delivered", [True, False], ids=["it happened", "it did not"])
+@pytest.mark.parametrize("keyed", [True, False], ids=["with a key", "without"])
+def test_memories_whose_commit_lost_its_answer_are_kept_once_and_said_to_be_new(
+    link: Proxy, through: Callable[..., Engine], store: PostgresRig, keyed: bool, delivered: bool
+) -> None:
+    ledger, key = SqlLedger(through(), TOPIC, CALL_SECONDS), a_key() if keyed else None
+    known, memory = a_memory("before"), a_memory("hello")
+    ledger.accept([known])
+    link.cut_at_commit(delivered=delivered)
+
+    accepted = ledger.accept([known, memory, memory], key)
+
+    assert [each.standing for each in accepted.memories] == [Standing.WAITING, Standing.NEW, Standing.WAITING]
+    assert (accepted.replayed, link.cuts) == (False, 1)
+    assert store.row("memory", memory.event_id).state == "pending"
+    if key is not None:
+        again = ledger.accept([known, memory, memory], key)
+        assert again.replayed
+        assert [each.standing for each in again.memories] == [Standing.WAITING] * 3
+
+
+@pytest.fixture
+def overtaken(link: Proxy, through: Callable[..., Engine]) -> Callable[[Callable[[], object]], SqlLedger]:
+    """Makes a ledger whose next COMMIT does not happen, and lets somebody else act before it tries again."""
+
+    def make(act: Callable[[], object]) -> SqlLedger:
+        pool, begun = through(), iter([lambda: None, act])
+        event.listen(pool, "begin", lambda _: next(begun)())
+        link.cut_at_commit(delivered=False)
+        return SqlLedger(pool, TOPIC, CALL_SECONDS)
+
+    return make
+
+
+def test_an_offer_that_was_overtaken_at_its_commit_does_not_claim_what_another_wrote(
+    overtaken: Callable[[Callable[[], object]], SqlLedger], store: PostgresRig
+) -> None:
+    memory = a_memory("hello")
+    ledger = overtaken(lambda: store.ledger.accept([a_memory("another", event_id=memory.event_id)]))
+
+    (found,) = ledger.accept([memory]).memories
+
+    assert found.standing is Standing.OTHER_CONTENT
+
+
+def test_a_request_that_was_overtaken_at_its_commit_by_its_own_repetition_is_a_replay(
+    overtaken: Callable[[Callable[[], object]], SqlLedger], store: PostgresRig
+) -> None:
+    memory, key = a_memory(), a_key()
+    ledger = overtaken(lambda: store.ledger.accept([memory], key))
+
+    accepted = ledger.accept([memory], key)
+
+    assert accepted.replayed
+    assert [each.standing for each in accepted.memories] == [Standing.WAITING]
+
+
+@pytest.mark.parametrize("delivered", [True, False], ids=["it happened", "it did not"])
+@pytest.mark.parametrize("keyed", [True, False], ids=["with a key", "without"])
+def test_an_export_whose_commit_lost_its_answer_is_kept_once_and_is_no_replay(
+    link: Proxy, through: Callable[..., Engine], keyed: bool, delivered: bool
+) -> None:
+    desk, key = SqlExportDesk(through(), 2**31), a_key() if keyed else None
+    request = ExportRequest(an_id(), "t1", MemoryFilter(tenant="t1"), 10, gzip=False)
+    link.cut_at_commit(delivered=delivered)
+
+    receipt = desk.accept(request, key)
+
+    assert (receipt, link.cuts) == (Receipt("", request.job_id), 1)
+    assert desk.find(request.job_id) is not None
+    if key is not None:
+        assert desk.accept(replace(request, job_id=an_id()), key) == replace(receipt, replayed=True)
 
 
 def test_a_message_whose_fate_cannot_be_read_in_time_is_no_promise(

@@ -1,6 +1,6 @@
 """Keeping what a caller sends: one transaction, an answer within two seconds, the first answer for a repeated key.
 
-Messages and tool calls are kept alike; they differ in what they put into the transaction.
+Messages, tool calls and exports are kept alike; they differ in what they put into the transaction.
 """
 
 from collections.abc import Callable, Mapping, Sequence

@@ -1,14 +1,15 @@
 """Export jobs as those see them who ask for them: kept, looked at, cancelled, read."""
 
-import psycopg2.errors
-from sqlalchemy import Connection, Engine, RowMapping, text
-from sqlalchemy.exc import IntegrityError
+from collections.abc import Sequence
 
-from app.adapters.sql.engine import resolved, transaction
-from app.adapters.sql.request_keys import answer_key, take_key
+from sqlalchemy import Connection, Engine, RowMapping, text
+
+from app.adapters.sql.acceptance import accept
+from app.adapters.sql.engine import transaction
 from app.adapters.sql.rows import as_json
 from app.domain.conversation import Receipt, RequestKey
 from app.domain.errors import Conflict
+from app.domain.events import SessionEvent
 from app.domain.exports import ExportJob, ExportRequest, NoRoom
 
 _KEEP = text("""
@@ -43,29 +44,16 @@ class SqlExportDesk:
 
     def accept(self, request: ExportRequest, key: RequestKey | None) -> Receipt:
         """Keep the job, once."""
-        return resolved(lambda unheard: self._accept_again(request, key) if unheard else self._accept(request, key))
-
-    def _accept_again(self, request: ExportRequest, key: RequestKey | None) -> Receipt:
-        """The answer to the COMMIT was lost: under the same id, what came true is met."""
-        try:
-            return self._accept(request, key)
-        except IntegrityError as error:
-            if not isinstance(error.orig, psycopg2.errors.UniqueViolation):
-                raise
-            return Receipt("", request.job_id)
-
-    def _accept(self, request: ExportRequest, key: RequestKey | None) -> Receipt:
-        receipt = Receipt("", request.job_id)
-        with transaction(self._engine) as connection:
-            first = take_key(connection, key) if key is not None else None
-            if first is not None:
-                return first
-            if kept_bytes(connection) >= self._max_bytes:
-                raise Conflict("there is no room for another export; delete one, or wait until one has expired")
-            connection.execute(_KEEP, _values(request))
-            if key is not None:
-                answer_key(connection, key, receipt)
+        kept = Receipt("", request.job_id)
+        receipt, _ = accept(self._engine, kept, key, lambda connection: self._keep(connection, request))
         return receipt
+
+    def _keep(self, connection: Connection, request: ExportRequest) -> Sequence[SessionEvent]:
+        """An export is no part of a session: nothing is shown there."""
+        if kept_bytes(connection) >= self._max_bytes:
+            raise Conflict("there is no room for another export; delete one, or wait until one has expired")
+        connection.execute(_KEEP, _values(request))
+        return ()
 
     def find(self, job_id: str) -> ExportJob | None:
         """As it stands now."""

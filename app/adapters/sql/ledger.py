@@ -1,16 +1,18 @@
 """The ledger of memories: what is accepted and what is to be forgotten, each with what it makes us owe."""
 
-from collections.abc import Collection, Sequence
-from datetime import UTC, datetime
+from collections import Counter
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, field
+from uuid import uuid4
 
 from sqlalchemy import Connection, Engine, RowMapping, text
 
 from app.adapters.sql.engine import resolved, transaction
 from app.adapters.sql.request_keys import answer_key, take_key
-from app.adapters.sql.rows import owe_memories, owe_records
+from app.adapters.sql.rows import memory_of_row, owe_forgetting, owe_memories
 from app.domain.conversation import Receipt, RequestKey
-from app.domain.ledger import Acceptance, Accepted, Entry, Forgetting, Known, judge
-from app.domain.memory import Memory, Place, digest_of, wal_delete
+from app.domain.ledger import Acceptance, Accepted, Entry, Forgetting, Known, Standing, judge
+from app.domain.memory import Memory, digest_of
 
 _KNOWN = text("""
     SELECT l.event_id, l.tenant, l.digest, l.forgotten_at IS NOT NULL AS forgotten, o.state, o.last_error
@@ -35,24 +37,35 @@ _FORGET = text("""
     WHERE event_id = :event_id AND tenant = :tenant AND forgotten_at IS NULL
     RETURNING *
 """)
-# Counting the attempts up fences whoever has the row in hand. Its call to SomaBrain may be under way: the forgetting
-# has to come after it, and so waits as long as a call may take.
-OWE_FORGETTING = text("""
-    INSERT INTO memory_write_outbox AS o (event_id, op, tenant, namespace, universe, session_id, persona_id, role,
-                                          payload, idempotency_key, version)
-    SELECT event_id, 'forget', tenant, namespace, universe, session_id, persona_id, role, '{}', idempotency_key, version
-    FROM memory_ledger WHERE event_id = :event_id
-    ON CONFLICT (event_id) DO UPDATE
-    SET op = 'forget', payload = '{}', version = excluded.version, state = 'pending', finished_at = NULL,
-        run_at = now() + make_interval(secs => CASE WHEN o.lease_owner IS NULL THEN 0 ELSE :call_seconds END),
-        lease_owner = NULL, lease_until = NULL, attempts = o.attempts + 1, excused = o.attempts + 1, failures = 0,
-        outage = false, last_error = NULL
-""")
 _FORGOTTEN = text("""
     SELECT l.*, coalesce(o.state, 'synced') = 'synced' AS done FROM memory_ledger l
     LEFT JOIN memory_write_outbox o ON o.event_id = l.event_id
     WHERE l.event_id = :event_id AND l.tenant = :tenant AND l.forgotten_at IS NOT NULL
 """)
+
+
+@dataclass(frozen=True, slots=True)
+class _Offer:
+    """One call of `accept`: memories with their digests. When a COMMIT goes unheard, its `id`, kept with the key, and
+    what was `noted` by then tell the next try what it has kept itself.
+    """
+
+    said: Sequence[tuple[Memory, bytes]]
+    key: RequestKey | None
+    id: str = field(default_factory=lambda: uuid4().hex)
+    noted: set[str] = field(default_factory=set)
+
+    def owe(self, connection: Connection) -> set[str]:
+        """Note and owe what nobody has used before; those ids."""
+        firsts = {memory.event_id: (memory, digest) for memory, digest in reversed(self.said)}.values()
+        owed = owe_memories(connection, [memory for memory, _ in firsts], [digest for _, digest in firsts])
+        self.noted.update(owed)
+        return owed
+
+    def repeated(self, owed: Collection[str]) -> list[str]:
+        """The ids that were used before this try `owed` its own, or are used twice in this offer."""
+        times = Counter(memory.event_id for memory, _ in self.said)
+        return [event_id for event_id, number in times.items() if number > 1 or event_id not in owed]
 
 
 class SqlLedger:
@@ -65,19 +78,15 @@ class SqlLedger:
 
     def accept(self, memories: Sequence[Memory], key: RequestKey | None = None) -> Accepted:
         """Keep and owe those that are new; of two under one id the first counts."""
-        return resolved(lambda _: self._accept(memories, key))
+        offer = _Offer([(memory, digest_of(memory.payload)) for memory in memories], key)
+        return resolved(lambda _: self._accept(offer))
 
-    def _accept(self, memories: Sequence[Memory], key: RequestKey | None) -> Accepted:
-        offered = {memory.event_id: memory for memory in reversed(memories)}
+    def _accept(self, offer: _Offer) -> Accepted:
         with transaction(self._engine) as connection:
-            replayed = key is not None and take_key(connection, key) is not None
-            new = owe_memories(connection, list(offered.values())) if not replayed else set()
-            known = _known(connection, offered.keys() - new)
-            if key is not None and not replayed:
-                answer_key(connection, key, Receipt("", ""))
-        # Whoever repeats what is new in this very offer has said it before.
-        known |= {event_id: _just_kept(offered[event_id]) for event_id in new}
-        return Accepted([_judge(memory, new, known) for memory in memories], replayed)
+            replayed = _is_replay(connection, offer)
+            owed = set() if replayed else offer.owe(connection)
+            known = _known(connection, offer.repeated(owed))
+        return Accepted(_judged(offer, frozenset() if replayed else offer.noted, known), replayed)
 
     def forget(self, event_id: str, tenant: str) -> Forgetting | None:
         """Mark it, owe the forgetting and the record."""
@@ -86,13 +95,14 @@ class SqlLedger:
     def _forget(self, event_id: str, tenant: str) -> Forgetting | None:
         wish = {"event_id": event_id, "tenant": tenant}
         with transaction(self._engine) as connection:
-            connection.execute(_ADOPT, wish)
-            row = connection.execute(_FORGET, wish).mappings().one_or_none()
+            row = _marked(connection, wish)
+            if row is None:
+                connection.execute(_ADOPT, wish)
+                row = _marked(connection, wish)
             if row is None:
                 return _as_it_stands(connection.execute(_FORGOTTEN, wish).mappings().one_or_none())
-            connection.execute(OWE_FORGETTING, {"event_id": event_id, "call_seconds": self._call_seconds})
-            memory = _memory(row)
-            owe_records(connection, [wal_delete(memory, self._wal_topic, datetime.now(UTC))])
+            memory = memory_of_row(row)
+            owe_forgetting(connection, memory, self._wal_topic, self._call_seconds)
             return Forgetting(memory, done=False)
 
     def entries(self, event_ids: Sequence[str]) -> dict[str, Entry]:
@@ -105,8 +115,20 @@ class SqlLedger:
 _ENTRY_FIELDS = ("tenant", "role", "session_id", "accepted_at", "forgotten")
 
 
-def _known(connection: Connection, event_ids: Collection[str]) -> dict[str, Known]:
-    rows = connection.execute(_KNOWN, {"event_ids": list(event_ids)}).mappings()
+def _is_replay(connection: Connection, offer: _Offer) -> bool:
+    """Whether the key was answered before, other than by an unheard COMMIT of this offer; if not, it is ours now."""
+    if offer.key is None:
+        return False
+    first = take_key(connection, offer.key)
+    if first is None:
+        answer_key(connection, offer.key, Receipt("", offer.id))
+    return first is not None and first.event_id != offer.id
+
+
+def _known(connection: Connection, event_ids: Sequence[str]) -> dict[str, Known]:
+    if not event_ids:
+        return {}
+    rows = connection.execute(_KNOWN, {"event_ids": event_ids}).mappings()
     return {
         row["event_id"]: Known(
             row["tenant"],
@@ -119,31 +141,25 @@ def _known(connection: Connection, event_ids: Collection[str]) -> dict[str, Know
     }
 
 
-def _just_kept(memory: Memory) -> Known:
-    return Known(memory.place.tenant, digest_of(memory.payload), forgotten=False, state="pending")
-
-
-def _judge(memory: Memory, new: set[str], known: dict[str, Known]) -> Acceptance:
-    """How this one stands; the first under a new id takes the id out of `new`."""
-    digest = digest_of(memory.payload)
-    if memory.event_id in new:
+def _judged(offer: _Offer, ours: Collection[str], known: Mapping[str, Known]) -> list[Acceptance]:
+    """How each stands; the first under an id that is `ours`, and says what was offered, is new."""
+    judged, new = [], set(ours)
+    for memory, digest in offer.said:
+        found = judge(memory, digest, known.get(memory.event_id))
+        # After an unheard COMMIT without a key only the content tells whether it happened, or another came first.
+        if memory.event_id in new and found.standing in _AS_OFFERED:
+            found = judge(memory, digest, None)
         new.discard(memory.event_id)
-        return judge(memory, digest, None)
-    return judge(memory, digest, known.get(memory.event_id))
+        judged.append(found)
+    return judged
+
+
+_AS_OFFERED = frozenset({Standing.NEW, Standing.WAITING, Standing.REMEMBERED})
+
+
+def _marked(connection: Connection, wish: Mapping[str, str]) -> RowMapping | None:
+    return connection.execute(_FORGET, wish).mappings().one_or_none()
 
 
 def _as_it_stands(row: RowMapping | None) -> Forgetting | None:
-    return None if row is None else Forgetting(_memory(row), row["done"])
-
-
-def _memory(row: RowMapping) -> Memory:
-    return Memory(
-        event_id=row["event_id"],
-        place=Place(row["tenant"], row["namespace"], row["universe"]),
-        session_id=row["session_id"],
-        persona_id=row["persona_id"],
-        role=row["role"],
-        payload={},
-        idempotency_key=row["idempotency_key"],
-        version=row["version"],
-    )
+    return None if row is None else Forgetting(memory_of_row(row), row["done"])

@@ -9,10 +9,10 @@ from sqlalchemy import Connection, Engine, RowMapping, text
 from app.adapters.sql.claims import Claims
 from app.adapters.sql.engine import resolved, transaction
 from app.adapters.sql.presence import Holder
-from app.adapters.sql.rows import owe_records
+from app.adapters.sql.rows import memory_of_row, owe_records
 from app.adapters.sql.work_kinds import MEMORIES, RECORDS
 from app.domain.leases import MAX_ATTEMPTS, Lease
-from app.domain.memory import Memory, Place, Remembered, WalRecord, wal_write
+from app.domain.memory import Remembered, WalRecord, wal_write
 from app.domain.ports import WAKE_LIMIT, OwedMemory, OwedRecord, Sent
 
 
@@ -80,7 +80,7 @@ class SqlMemoryOutbox(Outbox):
         return self._owed(self._claim_in_order(len(event_ids), event_ids))
 
     def _owed(self, rows: list[RowMapping]) -> list[OwedMemory]:
-        return [OwedMemory(self._leases.lease_of(row), _memory(row), row["op"] == "forget") for row in rows]
+        return [OwedMemory(self._leases.lease_of(row), memory_of_row(row), row["op"] == "forget") for row in rows]
 
     def synced(self, remembered: Sequence[tuple[OwedMemory, Remembered]]) -> list[str]:
         """Settle and owe the records, in one transaction."""
@@ -116,20 +116,6 @@ _FORGET_AGAIN = text("""
     UPDATE memory_write_outbox SET state = 'pending', finished_at = NULL, run_at = now()
     WHERE event_id = ANY(CAST(:lost AS text[])) AND op = 'forget' AND state = 'synced'
 """)
-
-
-def _memory(row: RowMapping) -> Memory:
-    return Memory(
-        event_id=row["event_id"],
-        place=Place(row["tenant"], row["namespace"], row["universe"]),
-        session_id=row["session_id"],
-        persona_id=row["persona_id"],
-        role=row["role"],
-        payload=row["payload"],
-        idempotency_key=row["idempotency_key"],
-        traceparent=row["traceparent"],
-        version=row["version"],
-    )
 
 
 class SqlMessageOutbox(Outbox):

@@ -6,15 +6,13 @@ the same idempotency key; what differs at one version cannot be overwritten by t
 
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
-from datetime import UTC, datetime
 from typing import Any
 
 from sqlalchemy import Engine, RowMapping, text
 
 from app.adapters.sql.engine import transaction
-from app.adapters.sql.ledger import OWE_FORGETTING
-from app.adapters.sql.rows import as_json, owe_records
-from app.domain.memory import Memory, Place, WalRecord, wal_delete
+from app.adapters.sql.rows import as_json, memory_of_row, owe_forgetting, owe_records
+from app.domain.memory import Place, WalRecord
 from app.domain.proof import Finding, Kind, Store
 from app.domain.proof_ports import Damage, Standing
 
@@ -99,7 +97,7 @@ class SqlProofRepair:
         if row is None:
             return None
         digest = None if row["digest"] is None else bytes(row["digest"])
-        return Standing(_memory(row), digest, row["forgotten_at"] is not None, row["highest"])
+        return Standing(memory_of_row(row), digest, row["forgotten_at"] is not None, row["highest"])
 
     def owe(self, standing: Standing, payload: Mapping[str, Any], delay_seconds: float) -> bool:
         """Decide once more, owe the row; both or neither."""
@@ -113,9 +111,7 @@ class SqlProofRepair:
         with transaction(self._engine) as connection:
             if connection.execute(_FORGET, _versions(standing)).first() is None:
                 return False
-            owed = {"event_id": memory.event_id, "call_seconds": self._call_seconds}
-            connection.execute(OWE_FORGETTING, owed)
-            owe_records(connection, [wal_delete(memory, self._wal_topic, datetime.now(UTC))])
+            owe_forgetting(connection, memory, self._wal_topic, self._call_seconds)
         return True
 
     def owe_record(self, record: WalRecord) -> None:
@@ -132,19 +128,6 @@ class SqlProofRepair:
 def _versions(standing: Standing) -> dict[str, Any]:
     memory = standing.memory
     return {"event_id": memory.event_id, "version": memory.version, "next": standing.version + 1}
-
-
-def _memory(row: RowMapping) -> Memory:
-    return Memory(
-        event_id=row["event_id"],
-        place=Place(row["tenant"], row["namespace"], row["universe"]),
-        session_id=row["session_id"],
-        persona_id=row["persona_id"],
-        role=row["role"],
-        payload={},
-        idempotency_key=row["idempotency_key"],
-        version=row["version"],
-    )
 
 
 def _finding(row: RowMapping) -> Finding:

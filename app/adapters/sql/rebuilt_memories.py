@@ -5,6 +5,7 @@ the rows that it left behind; what was written after it was remembered before it
 """
 
 from collections.abc import Sequence
+from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any
 
@@ -12,8 +13,9 @@ from sqlalchemy import Engine, RowMapping, text
 
 from app.adapters.sql.engine import transaction
 from app.adapters.sql.rebuild_jobs import current_of, end, hold, rebuild_of
+from app.adapters.sql.rows import memory_of_row
 from app.domain.errors import LeaseLost
-from app.domain.memory import Memory, Place, idempotency_key
+from app.domain.memory import Memory, idempotency_key
 from app.domain.rebuild import MemoryPage, Rebuild, RebuildState
 
 _FORGOTTEN = "r.deleted_at IS NOT NULL OR l.forgotten_at IS NOT NULL"
@@ -77,18 +79,8 @@ class SqlRebuiltMemories:
 
 
 def _memory(row: RowMapping) -> Memory:
-    place = Place(row["tenant"], row["namespace"], row["universe"])
-    payload, role = row["payload"] or {}, row["role"] or ""
+    memory = memory_of_row(row)
     # What other programs have written into the log may have no key: its own time makes one that is always the same.
     said_at = datetime.fromtimestamp(row["wal_timestamp"], UTC)
-    key = payload.get("idempotency_key") or idempotency_key(place, row["session_id"], role, said_at, row["event_id"])
-    return Memory(
-        event_id=row["event_id"],
-        place=place,
-        session_id=row["session_id"],
-        persona_id=row["persona_id"],
-        role=role,
-        payload=payload,
-        idempotency_key=str(key),
-        version=row["version"],
-    )
+    own = idempotency_key(memory.place, memory.session_id, memory.role, said_at, memory.event_id)
+    return replace(memory, idempotency_key=str(memory.payload.get("idempotency_key") or own))

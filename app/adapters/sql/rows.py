@@ -2,12 +2,13 @@
 
 import json
 from collections.abc import Callable, Mapping, Sequence
+from datetime import UTC, datetime
 from typing import Any
 
 from sqlalchemy import Connection, RowMapping, text
 
 from app.domain.events import NewEvent, SessionEvent, envelope
-from app.domain.memory import Memory, WalRecord, digest_of
+from app.domain.memory import Memory, Place, WalRecord, digest_of, wal_delete
 
 # Made once: `json.dumps` makes an encoder at every call whose settings are not its own.
 as_json: Callable[[object], str] = json.JSONEncoder(ensure_ascii=False, allow_nan=False).encode
@@ -90,6 +91,23 @@ def place_event(
     )
 
 
+def memory_of_row(row: RowMapping) -> Memory:
+    """The memory that a row of the outbox, of the ledger or of the replica is about. What its table has no column for,
+    and what is NULL there, is empty: the ledger repeats nothing of what a memory said.
+    """
+    return Memory(
+        event_id=row["event_id"],
+        place=Place(row["tenant"], row["namespace"], row["universe"]),
+        session_id=row["session_id"],
+        persona_id=row["persona_id"],
+        role=row["role"] or "",
+        payload=row.get("payload") or {},
+        idempotency_key=row.get("idempotency_key", ""),
+        traceparent=row.get("traceparent"),
+        version=row["version"],
+    )
+
+
 _OWE_MEMORIES = text("""
     WITH offered AS (
         SELECT * FROM json_to_recordset(CAST(:memories AS json))
@@ -111,9 +129,11 @@ _OWE_MEMORIES = text("""
 """)
 
 
-def owe_memories(connection: Connection, memories: Sequence[Memory]) -> set[str]:
+def owe_memories(connection: Connection, memories: Sequence[Memory], digests: Sequence[bytes] = ()) -> set[str]:
     """Note new memories in the ledger, and write the rows from which they will be delivered, however often that has to
     be tried; the ids that were new. Whoever uses an id again changes nothing.
+
+    `digests` are those of the payloads, one for each memory; without it they are computed.
     """
     rows = [
         {
@@ -127,9 +147,9 @@ def owe_memories(connection: Connection, memories: Sequence[Memory]) -> set[str]
             "payload": memory.payload,
             "idempotency_key": memory.idempotency_key,
             "traceparent": memory.traceparent,
-            "digest": digest_of(memory.payload).hex(),
+            "digest": digest.hex(),
         }
-        for memory in memories
+        for memory, digest in zip(memories, digests or [digest_of(each.payload) for each in memories], strict=True)
     ]
     return set(connection.execute(_OWE_MEMORIES, {"memories": as_json(rows)}).scalars())
 
@@ -137,6 +157,29 @@ def owe_memories(connection: Connection, memories: Sequence[Memory]) -> set[str]
 def owe_memory(connection: Connection, memory: Memory) -> None:
     """Owe one memory under a new id."""
     owe_memories(connection, [memory])
+
+
+# Counting the attempts up fences whoever has the row in hand. Its call to SomaBrain may be under way: the forgetting
+# has to come after it, and so waits as long as a call may take.
+_OWE_FORGETTING = text("""
+    INSERT INTO memory_write_outbox AS o (event_id, op, tenant, namespace, universe, session_id, persona_id, role,
+                                          payload, idempotency_key, version)
+    SELECT event_id, 'forget', tenant, namespace, universe, session_id, persona_id, role, '{}', idempotency_key, version
+    FROM memory_ledger WHERE event_id = :event_id
+    ON CONFLICT (event_id) DO UPDATE
+    SET op = 'forget', payload = '{}', version = excluded.version, state = 'pending', finished_at = NULL,
+        run_at = now() + make_interval(secs => CASE WHEN o.lease_owner IS NULL THEN 0 ELSE :call_seconds END),
+        lease_owner = NULL, lease_until = NULL, attempts = o.attempts + 1, excused = o.attempts + 1, failures = 0,
+        outage = false, last_error = NULL
+""")
+
+
+def owe_forgetting(connection: Connection, memory: Memory, wal_topic: str, call_seconds: float) -> None:
+    """Owe SomaBrain the forgetting of a memory that the ledger holds as forgotten, and the log its record. Its owed row
+    is this decision's from now on; a call under way, which takes at most `call_seconds`, is waited for.
+    """
+    connection.execute(_OWE_FORGETTING, {"event_id": memory.event_id, "call_seconds": call_seconds})
+    owe_records(connection, [wal_delete(memory, wal_topic, datetime.now(UTC))])
 
 
 _OWE_RECORDS = text("""
