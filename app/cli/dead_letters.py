@@ -9,7 +9,7 @@ import typer
 from app.cli.client import Client, Refused, path_of
 from app.cli.progress import Progress
 from app.cli.seat import AsJson, client_of, examples, tell
-from app.cli.tables import letter_table, topic_tables
+from app.cli.tables import counted, letter_table, topic_tables
 
 dlq = typer.Typer(
     name="dlq",
@@ -81,7 +81,7 @@ def replay(  # noqa: PLR0913 - a command's options are its parameters
 
 
 def _replayed(counts: dict[str, Any]) -> list[str]:
-    late = f" {len(counts['skipped'])} were settled already." if counts["skipped"] else ""
+    late = f" {counted(len(counts['skipped']), 'was', 'were')} settled already." if counts["skipped"] else ""
     if not counts["dry_run"]:
         return [f"{counts['count']} replayed.{late}"]
     failed = counts["failed"]

@@ -9,6 +9,7 @@ from app.cli.client import Call, Client, Later, Refused, below
 from app.cli.jobs import watch
 from app.cli.progress import Stopped
 from app.cli.seat import warn
+from app.cli.tables import counted
 
 JOBS = "/v1/memory/export/jobs"
 _PIECE = 65_536
@@ -27,8 +28,9 @@ def fetch(client: Client, target: BinaryIO, wanted: Mapping[str, Any], job_id: s
             raise Stopped(f"stopped; the job's result is kept: --job-id {made} fetches it again") from None
     if job.get("sha256") and digest != job["sha256"]:
         raise Refused(f"what came is not what the job wrote: its checksum differs; fetch it again: --job-id {made}")
-    warn(f"{job.get('row_count')} memories, checksum {digest}")
-    return bool(job.get("total_rows")) and (job.get("row_count") or 0) < job["total_rows"]
+    rows = job.get("row_count") or 0
+    warn(f"{counted(rows, 'memory', 'memories')}, checksum {digest}")
+    return bool(job.get("total_rows")) and rows < job["total_rows"]
 
 
 def _stand(bar: Bar, job: dict[str, Any]) -> None:

@@ -27,6 +27,7 @@ from app.cli.memory_options import (
 )
 from app.cli.progress import Stopped
 from app.cli.seat import client_of, warn
+from app.cli.tables import counted
 
 PATH = "/v1/memory/export"
 _PIECE = 65_536
@@ -92,13 +93,15 @@ def _stream(client: Client, query: Mapping[str, Any], target: BinaryIO) -> bool:
                 for piece in answer.iter_content(_PIECE):
                     target.write(piece)
                     rows, size, tail = rows + piece.count(b"\n"), size + len(piece), (tail + piece)[-_LONGEST_MARK:]
-                    bar(size, what=f"{rows} memories")
+                    bar(size, what=_memories(rows))
         except Later as error:
             raise Refused(f"{_so_far(rows)}{error}", error.status) from None
         except KeyboardInterrupt:
-            raise Stopped(f"stopped; {rows} memories were written, the file is not whole") from None
+            raise Stopped(
+                f"stopped; {counted(rows, 'memory was', 'memories were')} written, the file is not whole"
+            ) from None
     is_cut = says_cut(tail)
-    warn(f"{rows - is_cut} memories, {size} bytes")
+    warn(f"{_memories(rows - is_cut)}, {counted(size, 'byte')}")
     return is_cut
 
 
@@ -113,4 +116,8 @@ def says_cut(tail: bytes) -> bool:
 
 
 def _so_far(rows: int) -> str:
-    return f"the export broke off after {rows} memories: " if rows else ""
+    return f"the export broke off after {_memories(rows)}: " if rows else ""
+
+
+def _memories(rows: int) -> str:
+    return counted(rows, "memory", "memories")

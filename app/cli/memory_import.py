@@ -16,7 +16,7 @@ from app.cli.import_pieces import Piece, pieces
 from app.cli.memory_options import OfTenant
 from app.cli.progress import Stopped
 from app.cli.seat import AsJson, client_of, tell
-from app.cli.tables import table
+from app.cli.tables import counted, table
 from app.domain.imports import Shape
 
 PATH = "/v1/memory/import"
@@ -62,7 +62,7 @@ class Report:
     def lines(self) -> list[str]:
         """For a person."""
         told = ", ".join(f"{self.counts[name]} {name}" for name in _COUNTS[1:])
-        found = [f"{self.counts['lines']} lines ({self.shape or 'unknown'}): {told}."]
+        found = [f"{_lines(self)} ({self.shape or 'unknown'}): {told}."]
         if self.problems:
             rows = [[one["line"], one.get("id") or "", one["error"]] for one in self.problems]
             found += ["", *table(("line", "id", "problem"), rows)]
@@ -108,10 +108,14 @@ def _send_all(client: Client, parts: Iterator[Piece], query: Mapping[str, Any], 
                 _send(client, piece, query, done)
                 bar(piece.end, what=f"line {piece.first_line + piece.lines - 1}")
         except Refused as error:
-            so_far = f"after {done.counts['lines']} lines: {error}; {_AGAIN}" if done.counts["lines"] else str(error)
+            so_far = f"after {_lines(done)}: {error}; {_AGAIN}" if done.counts["lines"] else str(error)
             raise Refused(so_far, error.status) from None
         except KeyboardInterrupt:
-            raise Stopped(f"stopped after {done.counts['lines']} lines; {_AGAIN}") from None
+            raise Stopped(f"stopped after {_lines(done)}; {_AGAIN}") from None
+
+
+def _lines(done: Report) -> str:
+    return counted(done.counts["lines"], "line")
 
 
 def _send(client: Client, piece: Piece, query: Mapping[str, Any], done: Report) -> None:

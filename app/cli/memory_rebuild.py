@@ -11,7 +11,7 @@ from app.cli.bars import Bar
 from app.cli.client import Call, Client, Refused, path_of
 from app.cli.jobs import watch
 from app.cli.seat import AsJson, client_of, tell, warn
-from app.cli.tables import harmless, table
+from app.cli.tables import counted, harmless, table
 
 _PATH = path_of("memory", "rebuild")
 
@@ -76,18 +76,21 @@ def rebuild_lines(found: Mapping[str, Any]) -> list[str]:
         rows = [[words, compared[name]["rows"], compared[name]["digest"]] for name, words in names.items()]
         lines += ["", *table(("", "rows", "digest"), rows), "", *_verdict(compared)]
     if found.get("poison"):
-        lines.append(f"{found['poison']} records of the log are poison or contradict others: see soma dlq.")
+        one, many = "record of the log is poison or contradicts", "records of the log are poison or contradict"
+        lines.append(f"{counted(found['poison'], one, many)} others: see soma dlq.")
     if found.get("kind") == "brain":
-        lines.append(f"{found['remembered']} memories were remembered, {found['refused']} refused.")
+        remembered = counted(found["remembered"], "memory was", "memories were")
+        lines.append(f"{remembered} remembered, {found['refused']} refused.")
     return lines + ([*harmless(found["error"]).split("\n")] if found.get("error") else [])
 
 
 def _verdict(compared: Mapping[str, Any]) -> Sequence[str]:
     if compared["equal"]:
         return ["They are equal."]
+    only_in_replica = counted(compared["only_in_replica"], "row")
     return [
-        f"They were not equal: {compared['only_in_replica']} rows only in the replica, {compared['only_in_log']} only"
-        f" in the log, {compared['differing']} different. The replica is now what the log says.",
+        f"They were not equal: {only_in_replica} only in the replica, {compared['only_in_log']} only in the log,"
+        f" {compared['differing']} different. The replica is now what the log says.",
         *(f"  {harmless(event_id)}" for event_id in compared.get("examples") or []),
     ]
 

@@ -79,6 +79,11 @@ def span(seconds: float) -> str:
     return f"{max(seconds, 0):.0f} s"
 
 
+def counted(number: int, one: str, many: str = "") -> str:
+    """`1 line`, `2 lines`; `many` where more than one is not said by an s."""
+    return f"{number} {one if number == 1 else many or f'{one}s'}"
+
+
 def shortened(text: str) -> str:
     """As much of a reason as fits beside the other columns."""
     return text if len(text) <= _REASON_WIDTH else f"{text[: _REASON_WIDTH - 1]}…"

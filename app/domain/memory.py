@@ -5,15 +5,16 @@ Built once from a session event when the row is written; every later stage only 
 
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, TypeVar
 
 from app.domain.events import SessionEvent
 
 WAL_SCHEMA = 2
 _BESIDE_THE_PAYLOAD = frozenset({"idempotency_key", "universe"})
+_Item = TypeVar("_Item")
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,6 +74,16 @@ def place_of(tenant: str, metadata: Mapping[str, Any], universe: str, namespace:
         namespace=str(metadata.get("namespace") or namespace),
         universe=str(metadata.get("universe_id") or universe),
     )
+
+
+def by_place(items: Iterable[_Item], place: Callable[[_Item], Place]) -> list[list[_Item]]:
+    """One group for each place, since one call to SomaBrain is for one place; groups in the order in which their first
+    items come, and each with its items in their order.
+    """
+    groups: dict[Place, list[_Item]] = {}
+    for item in items:
+        groups.setdefault(place(item), []).append(item)
+    return list(groups.values())
 
 
 def idempotency_key(place: Place, session_id: str | None, role: str, created_at: datetime, memory_id: str) -> str:

@@ -38,7 +38,10 @@ class Answer(BaseModel):
 
 @dataclass(frozen=True, slots=True)
 class Operation:
-    """One declared route, as the documentation shows it; with `items_apart` the view itself judges a list's items."""
+    """One declared route, as the documentation shows it; with `items_apart` the view itself judges a list's items.
+
+    `statuses` are those of good answers; the first is that of an answer which says none itself.
+    """
 
     method: str
     path: str
@@ -48,6 +51,7 @@ class Operation:
     body_optional: bool = False
     query: type[Query] | None = None
     answer: type[BaseModel] | str | None = None
+    statuses: tuple[int, ...] = (200,)
     errors: tuple[int, ...] = ()
     headers: Mapping[str, str] | None = None
     fill: Callable[[dict[str, Any]], None] | None = None
@@ -72,7 +76,7 @@ class Area:
         def declare(view: View) -> View:
             @wraps(view)
             def parsed(**path_values: str) -> Response:
-                return _present(view(**_checked(path_values), **_arguments(operation)))
+                return _present(view(**_checked(path_values), **_arguments(operation)), operation.statuses[0])
 
             self.blueprint.add_url_rule(path, view.__name__, parsed, methods=[method])
             return view
@@ -100,10 +104,12 @@ def _is_empty() -> bool:
     return not request.content_length and "Transfer-Encoding" not in request.headers
 
 
-def _present(answer: Any) -> Response:
+def _present(answer: Any, status: int) -> Response:
     if isinstance(answer, Response):
         return answer
-    return jsonify(answer.model_dump(mode="json"))
+    response = jsonify(answer.model_dump(mode="json"))
+    response.status_code = status
+    return response
 
 
 def read_query(model: type[_Q]) -> _Q:

@@ -27,6 +27,13 @@ _PAGE = """<!doctype html>
 </html>
 """
 _START = 'SwaggerUIBundle({url: "/openapi.json", dom_id: "#docs", deepLinking: true, validatorUrl: null});\n'
+_GOOD_TEXTS = {
+    200: "Done",
+    202: "Kept, and done later",
+    206: "The part that was asked for",
+    304: "Not changed",
+}
+_WITHOUT_CONTENT = frozenset({304})
 _PROBLEM_TEXTS = {
     400: "Not JSON, or not an object",
     404: "Unknown, or not yours",
@@ -172,6 +179,10 @@ def _responses(operation: Operation, references: Any) -> dict[str, Any]:
     else:
         content = {"application/json": {"schema": references[(operation.answer, "validation")]}}
     problem = {"application/problem+json": {"schema": {"$ref": "#/components/schemas/Problem"}}}
-    return {"200": {"description": "Done", "content": content}} | {
+    good = {
+        str(status): {"description": _GOOD_TEXTS[status]} | ({} if status in _WITHOUT_CONTENT else {"content": content})
+        for status in operation.statuses
+    }
+    return good | {
         str(status): {"description": _PROBLEM_TEXTS[status], "content": problem} for status in operation.errors
     }

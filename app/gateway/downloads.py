@@ -23,8 +23,13 @@ _Part = tuple[int, int]
     "/v1/memory/export/jobs/<job_id>/download",
     "The bytes of a completed export",
     answer="application/octet-stream",
+    statuses=(200, 206, 304),
     errors=(404, 409, 410, 416, 503),
-    headers={"Range": "Which bytes: bytes=FIRST-LAST", "If-Range": "The ETag of what is there already"},
+    headers={
+        "Range": "Which bytes: bytes=FIRST-LAST",
+        "If-Range": "The ETag of what is there already",
+        "If-None-Match": "The ETag of what is there already",
+    },
 )
 def download(job_id: str) -> Response:
     """Everything, or the part that is asked for."""

@@ -97,6 +97,7 @@ def _allowed(tenant: str | None) -> Mapping[str, str]:
     "Have an export made in the background; it is kept before this answers",
     body=ExportForm,
     answer=ExportAccepted,
+    statuses=(202,),
     errors=(400, 409, 413, 415, 422, 429, 503),
     headers={"Idempotency-Key": "Send the same key again to get the first answer again (24 h)"},
 )

@@ -1,9 +1,10 @@
 """Memories from a file, read as it comes: its size is no matter of memory."""
 
 from collections.abc import Iterable, Iterator
+from dataclasses import asdict
 from io import BufferedReader
 from itertools import chain
-from typing import Annotated, Any
+from typing import Annotated
 
 from flask import g, request
 from pydantic import Field, field_validator
@@ -75,11 +76,7 @@ def post_import(query: ImportQuery) -> ImportAnswer:
     defaults = Place(scope, settings.soma_memory_namespace, settings.soma_namespace)
     importing = Importing(serving.ledger, serving.doorbell, defaults, query.tenant, g.traceparent)
     report = import_memories(parse(shape, raw, query.first_line, scope), serving.clock.now(), importing)
-    return ImportAnswer.model_validate({**_counts(report), "format": shape})
-
-
-def _counts(report: Any) -> dict[str, Any]:
-    return {name: getattr(report, name) for name in ImportAnswer.model_fields if name != "format"}
+    return ImportAnswer(format=shape, **asdict(report))
 
 
 def _opened(shape: Shape | None) -> tuple[Shape, bytes | Iterable[bytes]]:

@@ -178,6 +178,7 @@ class Forgotten(Answer):
     "Forget a memory; where the memory service is away (202), as soon as it is back",
     query=ForgetQuery,
     answer=Forgotten,
+    statuses=(200, 202),
     errors=(404, 422, 503),
 )
 def delete_memory(memory_id: str, query: ForgetQuery) -> Response:

@@ -2,7 +2,6 @@
 
 from typing import Annotated, Any
 
-from flask import Response, jsonify
 from pydantic import BaseModel, ConfigDict, Field
 
 from app.domain.errors import NotFound
@@ -81,16 +80,15 @@ class ReconcileAnswer(Answer):
     body=ReconcileBody,
     body_optional=True,
     answer=ReconcileBegun,
+    statuses=(202,),
     errors=(400, 409, 413, 415, 422, 503),
 )
-def post_reconcile(body: ReconcileBody) -> Response:
+def post_reconcile(body: ReconcileBody) -> ReconcileBegun:
     """Keep the wish, ring, answer."""
     serving = room().serving
     job_id = serving.proofs.ask(ProofWish(body.tenant, body.repair))
     serving.doorbell.ring(TaskName.RECONCILE, expires=5)
-    answer = jsonify(job_id=job_id)
-    answer.status_code = 202
-    return answer
+    return ReconcileBegun(job_id=job_id)
 
 
 @proofs.route("GET", f"{_RECONCILE}/<job_id>", "A proof and how far it is", answer=ReconcileAnswer, errors=(404, 503))

@@ -80,6 +80,7 @@ class RebuildAnswer(Answer):
     body=RebuildBody,
     body_optional=True,
     answer=RebuildAnswer,
+    statuses=(202,),
     errors=(400, 409, 413, 415, 422, 503),
 )
 def start_rebuild(body: RebuildBody) -> Response:

@@ -4,14 +4,13 @@ From the rows and not from the log once more: they are the newest version of eac
 forgotten, so nothing is remembered that would have to be forgotten again, in memory that does not grow with the log.
 """
 
-from collections import defaultdict
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from threading import Lock
 
 from app.domain.errors import BatchRefused, BrainCannotForget, LeaseLost, MemoryRefused
-from app.domain.memory import Memory, Place
+from app.domain.memory import Memory, by_place
 from app.domain.ports import Brain, Clock
 from app.domain.rebuild import MemoryPage, Rebuild, RebuildState, RebuiltMemories
 
@@ -66,7 +65,7 @@ def _remembered_all(rebuild: Rebuild, remembering: Remembering) -> bool:
 
 def _remember(rebuild: Rebuild, page: MemoryPage, remembering: Remembering) -> Rebuild:
     refused: list[str] = []
-    for memories in _by_place(page.memories):
+    for memories in by_place(page.memories, lambda memory: memory.place):
         refused += _offer(memories, remembering.brain)
     remembered = len(page.memories) - len(refused)
     # What was forgotten meanwhile may have been forgotten before our call kept it again.
@@ -100,11 +99,3 @@ def _forget(memory: Memory, brain: Brain) -> list[str]:
     except (MemoryRefused, BrainCannotForget) as error:
         return [f"{memory.event_id}: {error}"]
     return []
-
-
-def _by_place(memories: Sequence[Memory]) -> list[list[Memory]]:
-    """One group for each call to SomaBrain."""
-    groups: dict[Place, list[Memory]] = defaultdict(list)
-    for memory in memories:
-        groups[memory.place].append(memory)
-    return list(groups.values())

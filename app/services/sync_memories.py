@@ -10,7 +10,7 @@ from itertools import chain
 from app.domain.backoff import Backoff
 from app.domain.errors import BatchRefused, BrainCannotForget, BrainUnavailable, MemoryRefused
 from app.domain.events import EventType, live_item
-from app.domain.memory import Place, Remembered
+from app.domain.memory import Remembered, by_place
 from app.domain.ports import Brain, Broadcast, Clock, Doorbell, MemoryOutbox, OwedMemory
 from app.domain.ramp import Ramp
 from app.routing import TaskName
@@ -174,8 +174,5 @@ class _Round:
 
 def _by_call(owed: list[OwedMemory]) -> list[list[OwedMemory]]:
     """One group for each call to SomaBrain: each forgetting alone, what is to be remembered by its place."""
-    groups: dict[Place, list[OwedMemory]] = defaultdict(list)
-    for item in owed:
-        if not item.forget:
-            groups[item.memory.place].append(item)
-    return [[item] for item in owed if item.forget] + list(groups.values())
+    remember = by_place((item for item in owed if not item.forget), lambda item: item.memory.place)
+    return [[item] for item in owed if item.forget] + remember

@@ -5,7 +5,7 @@ from functools import lru_cache, partial
 
 from app.adapters.http.brain import HttpBrain
 from app.adapters.kafka.connection import connection_options
-from app.adapters.kafka.scan import KafkaWalScan
+from app.adapters.kafka.history import KafkaWalScan
 from app.adapters.sql.proof_books import SqlProofBooks
 from app.adapters.sql.proof_desk import SqlProofDesk
 from app.adapters.sql.proof_repair import SqlProofRepair

@@ -11,8 +11,10 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 from urllib.parse import parse_qs
 
+from app.adapters.http.brain import HttpBrain
 from app.domain.coordinates import coordinate_of
 from app.domain.json_text import BadJson, parse_json
+from app.settings import read
 from tests.contracts import scripted_recall
 from tests.contracts.scripted_recall import Speech, WrongForm, asked_in
 
@@ -105,6 +107,11 @@ class ScriptedBrain:
             "/link": lambda _body: {"ok": True},
             self.speech.deletes_at: lambda body: scripted_recall.forget(self.kept, parse_json(body)),
         }
+
+
+def a_client(server: ScriptedBrain, **variables: str) -> HttpBrain:
+    """Ours, of this server; more settings by name."""
+    return HttpBrain.from_settings(read({"SOMA_BASE_URL": server.url, **variables}))
 
 
 _DIALECTS: dict[str, Callable[[dict[str, Any], list[float]], dict[str, Any]]] = {

@@ -10,14 +10,12 @@ from urllib.parse import parse_qs, urlsplit
 
 import pytest
 
-from app.adapters.http.brain import HttpBrain
 from app.domain.coordinates import coordinate_of
 from app.domain.errors import BatchRefused, BrainCannotForget, BrainUnavailable, MemoryRefused
 from app.domain.memory import Place
 from app.domain.recall import Question
-from app.settings import read
 from tests.contracts.brain_rig import a_memory
-from tests.contracts.scripted_brain import ScriptedBrain, status
+from tests.contracts.scripted_brain import ScriptedBrain, a_client, status
 from tests.contracts.scripted_recall import Speech
 
 HOME = Place("t1", "wm", "u-1")
@@ -38,10 +36,6 @@ def serve() -> Iterator[Serve]:
     yield start
     for server in running:
         server.close()
-
-
-def a_client(server: ScriptedBrain, **variables: str) -> HttpBrain:
-    return HttpBrain.from_settings(read({"SOMA_BASE_URL": server.url, **variables}))
 
 
 def paths(server: ScriptedBrain) -> list[str]:

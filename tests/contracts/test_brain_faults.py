@@ -3,7 +3,7 @@
 import logging
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
@@ -20,6 +20,7 @@ from tests.contracts.brain_rig import a_memory
 from tests.contracts.scripted_brain import (
     Fault,
     ScriptedBrain,
+    a_client,
     apply_then_drop,
     drip_body,
     drip_chunk_size,
@@ -32,23 +33,6 @@ from tests.contracts.scripted_brain import (
 )
 
 _DEADLINE = 0.5
-
-
-@pytest.fixture
-def server() -> Iterator[ScriptedBrain]:
-    brain = ScriptedBrain()
-    yield brain
-    brain.close()
-
-
-@pytest.fixture
-def client(server: ScriptedBrain) -> HttpBrain:
-    return a_client(server)
-
-
-def a_client(server: ScriptedBrain, **variables: str) -> HttpBrain:
-    defaults = {"SOMA_BASE_URL": server.url}
-    return HttpBrain.from_settings(read({**defaults, **variables}))
 
 
 @pytest.mark.parametrize("code", [301, 404, 405, 408, 425, 429, 500, 502, 503, 504])

@@ -22,12 +22,12 @@ from app.adapters.http.breaker import Breaker
 from app.domain.errors import BrainForbidden, BrainUnavailable, MemoryRefused, Rejected
 from app.domain.memory import Place
 from app.domain.recall import Question
-from app.settings import read
 from app.telemetry.logs import configure_logging
 from tests.contracts.brain_rig import a_memory
 from tests.contracts.scripted_brain import (
     Fault,
     ScriptedBrain,
+    a_client,
     broken_headers,
     drip_body,
     drip_chunk_size,
@@ -51,22 +51,6 @@ CALLS: dict[str, Call] = {
     "figures": lambda client: client.figures(HOME),
 }
 every_call = pytest.mark.parametrize("call", CALLS.values(), ids=CALLS.keys())
-
-
-@pytest.fixture
-def server() -> Iterator[ScriptedBrain]:
-    brain = ScriptedBrain()
-    yield brain
-    brain.close()
-
-
-@pytest.fixture
-def client(server: ScriptedBrain) -> HttpBrain:
-    return a_client(server)
-
-
-def a_client(server: ScriptedBrain, **variables: str) -> HttpBrain:
-    return HttpBrain.from_settings(read({"SOMA_BASE_URL": server.url, **variables}))
 
 
 @every_call

@@ -1,5 +1,6 @@
 """What rebuilding promises of its store: one at a time, resumable, equal or told why, nothing doubled."""
 
+from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
@@ -37,7 +38,7 @@ from tests.own_database import own_database
 ENTRY = AuditEntry(Actor("tester", "r-1"), "rebuild.start", "replica")
 
 
-class Rig:
+class Rig(ABC):
     """A replica that is replicated into, and what rebuilds it; `log` is what the replica has read."""
 
     topic = "memory.wal"
@@ -87,16 +88,17 @@ class Rig:
         assert comparison is not None
         return comparison
 
+    @abstractmethod
     def rows(self) -> dict[str, tuple[int, bool, object]]:
-        raise NotImplementedError
+        """By event id: version, whether it is forgotten, what it says."""
 
+    @abstractmethod
     def tamper(self, deed: str, event_id: str) -> None:
-        raise NotImplementedError
+        """Make a row missing, altered or renamed behind everybody's back."""
 
+    @abstractmethod
     def letters(self) -> int:
-        raise NotImplementedError
-
-    def close(self) -> None: ...
+        """How many dead letters there are."""
 
 
 class MemoryRig(Rig):

@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import signal
 import socket
 import subprocess
@@ -17,6 +18,8 @@ from sqlalchemy import Engine
 from app.adapters.redis.live import RedisBroadcast
 from app.adapters.sql.presence import Presence
 from app.adapters.sql.turns import SqlTurns
+from app.gateway.app import AREAS
+from app.gateway.docs import openapi
 from app.routing import ProcessName, command
 from app.services.converse import Conversation, ModelWindow, converse
 from app.settings import Settings
@@ -32,6 +35,7 @@ SAFE_HEADERS = {
     "Referrer-Policy": "no-referrer",
     "X-Frame-Options": "DENY",
 }
+DESCRIBED = openapi([operation for area in AREAS for operation in area.operations], "")["paths"]
 
 
 def free_port() -> int:
@@ -78,13 +82,17 @@ class Gateway:
     # --- a client
 
     def call(self, method: str, path: str, **arguments: Any) -> requests.Response:
-        """One request; the answer has every header that every answer must have, and is never a 500."""
+        """One request; the answer has every header that every answer must have, is never a 500, and a good one has a
+        status that the description names.
+        """
         answer = self.http.request(method, self.base + path, timeout=10, **arguments)
         assert answer.status_code != 500, answer.text
         missing = {name: value for name, value in SAFE_HEADERS.items() if answer.headers.get(name) != value}
         assert not missing, missing
         assert answer.headers["X-Request-ID"]
         assert answer.headers["Content-Security-Policy"]
+        if answer.ok:
+            _assert_described(method, path, answer.status_code)
         return answer
 
     def get(self, path: str, **arguments: Any) -> requests.Response:
@@ -136,6 +144,16 @@ class Gateway:
             except TimeoutError:
                 pass
             return found
+
+
+def _assert_described(method: str, path: str, status: int) -> None:
+    asked, name = path.partition("?")[0], method.lower()
+    described = [
+        calls[name]["responses"]
+        for template, calls in DESCRIBED.items()
+        if name in calls and re.fullmatch(re.sub("{[^}]+}", "[^/]+", template), asked)
+    ]
+    assert not described or any(str(status) in responses for responses in described), (method, path, status)
 
 
 def _items(answer: requests.Response) -> Iterator[dict[str, Any]]:

@@ -16,7 +16,7 @@ from sqlalchemy.engine import make_url
 
 from app.adapters.http.brain import HttpBrain
 from app.adapters.kafka.connection import connection_options
-from app.adapters.kafka.scan import KafkaWalScan
+from app.adapters.kafka.history import KafkaWalScan
 from app.adapters.kafka.writer import KafkaWalWriter
 from app.adapters.sql.engine import create_engine
 from app.adapters.sql.ledger import SqlLedger

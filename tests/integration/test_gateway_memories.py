@@ -1,7 +1,6 @@
 """Memories over HTTP: brought in batches, found with SomaBrain and without it, forgotten everywhere."""
 
 import json
-import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
@@ -18,6 +17,7 @@ from app.settings import read
 from app.wiring.process import SystemClock
 from devstack.stack import Stack
 from tests.builders import an_id
+from tests.conftest import eventually
 from tests.contracts.brain_rig import ServedBrain
 from tests.contracts.store_rig import PostgresRig
 from tests.fakes import RecordingBroadcast, RecordingDoorbell
@@ -105,10 +105,7 @@ def away(memories: Memories) -> Iterator[None]:
 
 def _back(memories: Memories) -> None:
     memories.brain.start()
-    deadline = time.monotonic() + 30
-    while memories.recall("anything")["degraded"]:
-        assert time.monotonic() < deadline, "the gateway does not ask SomaBrain again"
-        time.sleep(0.2)
+    eventually(lambda: not memories.recall("anything")["degraded"], 30)
 
 
 def test_a_batch_is_remembered_at_once_and_answered_in_its_order(memories: Memories) -> None:

@@ -26,6 +26,12 @@ def test_an_export_is_copied_as_it_comes(api: ScriptedApi, typist: Typist, tmp_p
     assert [path.name for path in tmp_path.iterdir()] == ["backup"]
 
 
+def test_one_memory_is_told_as_one(api: ScriptedApi, typist: Typist) -> None:
+    api.on("GET", EXPORT, Reply(parts=ROWS[:1]))
+
+    assert typist.types("memory", "export").err == f"soma: 1 memory, {len(ROWS[0])} bytes\n"
+
+
 def test_without_a_file_it_goes_to_the_standard_output(api: ScriptedApi, typist: Typist) -> None:
     api.on("GET", EXPORT, Reply(parts=ROWS))
 

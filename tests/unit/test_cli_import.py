@@ -63,6 +63,12 @@ def test_lines_go_500_at_a_time_with_their_numbers(reading: ScriptedApi, typist:
     assert b"".join(asked.body for asked in reading.asked) == raw
 
 
+def test_one_line_is_told_as_one(reading: ScriptedApi, typist: Typist, tmp_path: Path) -> None:
+    printed = typist.types("memory", "import", str(a_file(tmp_path, a_line(1))), "--table")
+
+    assert printed.out == "1 line (soma): 1 accepted, 0 repeated, 0 skipped, 0 rejected.\n"
+
+
 def test_large_lines_go_half_a_mebibyte_at_a_time(reading: ScriptedApi, typist: Typist, tmp_path: Path) -> None:
     raw = b"".join(a_line(number, 200_000) for number in range(1, 6))
     assert typist.types("memory", "import", str(a_file(tmp_path, raw))).status == 0

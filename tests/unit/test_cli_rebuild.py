@@ -51,6 +51,18 @@ def test_what_differs_is_shown_and_is_status_1(api: ScriptedApi, typist: Typist)
         assert words in printed.out
 
 
+def test_one_of_a_thing_is_told_as_one(api: ScriptedApi, typist: Typist) -> None:
+    compared = {**DIFFERENT, "only_in_replica": 1}
+    script(api, Reply(a_rebuild(kind="brain", comparison=compared, poison=1, remembered=1)))
+
+    printed = typist.types("memory", "rebuild", "--brain", "--table")
+
+    for words in (
+        "1 row only in the replica", "1 record of the log is poison or contradicts others", "1 memory was remembered"
+    ):  # fmt: skip
+        assert words in printed.out
+
+
 @pytest.mark.parametrize(("refused", "status"), [(0, 0), (1, 1)])
 def test_a_brain_that_refused_something_is_status_1(
     api: ScriptedApi, typist: Typist, refused: int, status: int

@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from app.cli.tables import letter_table, span, table, topic_tables, work_tables
+from app.cli.tables import counted, letter_table, span, table, topic_tables, work_tables
 
 NOW = datetime(2026, 1, 1, 12, tzinfo=UTC)
 
@@ -20,6 +20,11 @@ def an_item(**fields: Any) -> dict[str, Any]:
         "kind": "memory", "id": "m-1", "state": "owed", "attempts": 1, "reason": None, "lease_owner": None,
         "created_at": "2026-01-01T11:58:00+00:00", "run_at": "2026-01-01T12:00:30+00:00", **fields,
     }  # fmt: skip
+
+
+def test_one_of_a_thing_is_not_told_as_many() -> None:
+    assert [counted(number, "line") for number in (0, 1, 2)] == ["0 lines", "1 line", "2 lines"]
+    assert [counted(number, "memory", "memories") for number in (0, 1, 2)] == ["0 memories", "1 memory", "2 memories"]
 
 
 def test_an_empty_desk_is_one_sentence() -> None:

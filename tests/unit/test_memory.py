@@ -5,7 +5,7 @@ import json
 from datetime import UTC, datetime, timedelta, timezone
 
 from app.domain.events import EventType, SessionEvent
-from app.domain.memory import Place, idempotency_key, memory_of, place_of, wal_write
+from app.domain.memory import Place, by_place, idempotency_key, memory_of, place_of, wal_write
 from app.domain.wal import parse
 from tests.builders import NOW, a_memory, a_receipt
 
@@ -25,6 +25,16 @@ def test_metadata_decides_where_a_memory_belongs() -> None:
     assert place_of("t1", {}, "u-0", "wm") == Place("t1", "wm", "u-0")
     assert place_of("t1", {"universe_id": "u-1", "namespace": "ltm"}, "u-0", "wm") == Place("t1", "ltm", "u-1")
     assert place_of("t1", {"universe_id": "", "namespace": None}, "u-0", "wm") == Place("t1", "wm", "u-0")
+
+
+def test_memories_are_grouped_by_their_place_and_keep_their_order() -> None:
+    here, there = PLACE, Place("t2", "wm", "u-1")
+    items = [(1, there), (2, here), (3, there), (4, here), (5, there)]
+
+    grouped = by_place(iter(items), lambda item: item[1])
+
+    assert [[number for number, _ in group] for group in grouped] == [[1, 3, 5], [2, 4]]
+    assert by_place([], lambda item: item) == []
 
 
 def test_the_key_is_made_of_place_session_role_second_and_id() -> None:

@@ -1,8 +1,8 @@
-"""`memory.wal` from its beginning, for a rebuild: partitions assigned by hand, no group, nothing committed."""
+"""The whole of `memory.wal`, for rebuilds and proofs: partitions assigned by hand, no group, nothing committed."""
 
 import time
-from collections.abc import Mapping
-from contextlib import suppress
+from collections.abc import Iterator, Mapping
+from contextlib import closing, suppress
 from typing import Any
 
 from kafka import KafkaConsumer, TopicPartition
@@ -14,15 +14,20 @@ from app.domain.log import RawRecord, WalBatch, WalPartition
 
 _ANSWER_MS = 5000
 _SILENCE_SECONDS = 3.0
+_SCAN_SECONDS, _SCAN_RECORDS = 2.0, 500
 _NO_GENERATION = 0
 
 
 class KafkaWalHistory:
-    """`WalHistory` on a consumer of its own, made on first use; one thread at a time."""
+    """`WalHistory` on a consumer of its own, made on first use; one thread at a time.
 
-    def __init__(self, options: Mapping[str, Any], topic: str) -> None:
+    A place that the log no longer has is an error, never another place, unless `from_lost` names one.
+    """
+
+    def __init__(self, options: Mapping[str, Any], topic: str, from_lost: str = "none") -> None:
         self._options = options
         self._topic = topic
+        self._from_lost = from_lost
         self._consumer: KafkaConsumer | None = None
         self._at: dict[TopicPartition, int] = {}
         self._moved_at = 0.0
@@ -67,8 +72,7 @@ class KafkaWalHistory:
                 **self._options,
                 group_id=None,
                 enable_auto_commit=False,
-                # A place that the log no longer has is an error, never another place.
-                auto_offset_reset="none",
+                auto_offset_reset=self._from_lost,
                 request_timeout_ms=5000,
                 # The end of the log is read in small steps: no fetch is to wait long for what is not written yet.
                 fetch_max_wait_ms=50,
@@ -111,6 +115,37 @@ class KafkaWalHistory:
         if consumer is not None:
             with suppress(KafkaError, OSError):
                 consumer.close(autocommit=False, timeout_ms=1000)
+
+
+class KafkaWalScan:
+    """`WalScan`: a history for each slice of work, since scans are rare and a process may have two of them.
+
+    A proof goes on behind what the log has given away meanwhile: whatever is missing there is for it to tell.
+    """
+
+    def __init__(self, options: Mapping[str, Any], topic: str) -> None:
+        self._options = options
+        self._topic = topic
+
+    def bounds(self) -> dict[int, tuple[int, int]]:
+        """As the log stands now; a topic that does not exist is an outage here, for else all of it would be missing."""
+        with closing(self._history()) as history:
+            found = history.bounds()
+        if not found:
+            raise WalUnavailable("memory.wal cannot be read: the topic does not exist in Kafka")
+        return found
+
+    def records(self, number: int, start: int, end: int) -> Iterator[list[RawRecord]]:
+        """Never an empty batch: places without a record, as transactions leave them, are passed over."""
+        with closing(self._history()) as history:
+            while start < end:
+                for batch in history.read({number: start}, {number: end}, _SCAN_SECONDS, _SCAN_RECORDS):
+                    start = batch.end
+                    if batch.records:
+                        yield list(batch.records)
+
+    def _history(self) -> KafkaWalHistory:
+        return KafkaWalHistory(self._options, self._topic, from_lost="earliest")
 
 
 def _cut(batch: WalBatch, until: int) -> WalBatch:
