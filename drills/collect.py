@@ -11,6 +11,7 @@ from drills.observe import Database
 from drills.record import Record, Sample, Window
 from drills.recorder import Message, read_journal
 from drills.report import Timeline
+from drills.system_proof import wrong_by_its_own_proof
 
 T = TypeVar("T")
 
@@ -44,6 +45,7 @@ class Collector:
             dead_letters=self._database.dead_letters(),
             samples=samples,
             window=window,
+            proof=read("the system's own proof", lambda: wrong_by_its_own_proof(gateway, tenant)),
         )
 
     def _reading(self, store: str, read: Callable[[], tuple[T, ...]]) -> tuple[T, ...]:

@@ -1,7 +1,7 @@
 """The promises, each as a function from a `Record` to the list of places where it was broken.
 
-The numbers are those of the campaign's table (I1 to I11). A list that is empty means that the promise was kept; the
-entries are sentences with the ids to look for.
+The numbers are those of the campaign's table (I1 to I11), F and P are ours. A list that is empty means that the promise
+was kept; the entries are sentences with the ids to look for.
 """
 
 from collections import Counter
@@ -209,6 +209,11 @@ def unseen(record: Record) -> Problems:
     return problems
 
 
+def disproved(record: Record) -> Problems:
+    """P: the system's own proof finds memories missing, strange or altered, or does not come to an end."""
+    return list(record.proof)
+
+
 def not_felt(record: Record) -> Problems:
     """F: a drill whose fault was not there proves nothing."""
     if (evidence := record.evidence) is not None:
@@ -238,4 +243,5 @@ INVARIANTS: tuple[tuple[str, str, Callable[[Record], Problems]], ...] = (
     ("I9", "slow to return after healing", slow_return),
     ("I10", "threads, files, connections, memory that stay", growth),
     ("I11", "unseen fault, unplanted dead letters", unseen),
+    ("P", "what the system's own proof finds wrong", disproved),
 )

@@ -113,7 +113,7 @@ class Database:
 def session_events(gateway: str, session_ids: Iterable[str]) -> tuple[Event, ...]:
     """The durable events of these sessions."""
     events: list[Event] = []
-    with _client() as http:
+    with polite_client() as http:
         for session_id in session_ids:
             for item in _pages(http, f"{gateway}/v1/sessions/{session_id}/events", "events", {}):
                 events.append(_event(session_id, item))
@@ -136,7 +136,7 @@ def _event(session_id: str, item: Mapping[str, Any]) -> Event:
 def brain_memories(brain: str, tenant: str, namespace: str, universe: str) -> tuple[Kept, ...]:
     """Every memory that SomaBrain holds in this place, with the number of effects each had."""
     place = {"tenant": tenant, "namespace": namespace, "universe": universe}
-    with _client() as http:
+    with polite_client() as http:
         return tuple(
             Kept(str(item["key"]), str(item["value"].get("content")), writes=int(item["writes"]))
             for item in _pages(http, f"{brain}/memory/items", "items", place)
@@ -145,14 +145,14 @@ def brain_memories(brain: str, tenant: str, namespace: str, universe: str) -> tu
 
 def replica_memories(gateway: str, tenant: str) -> tuple[Kept, ...]:
     """Every row of the replica that the admin route shows for this tenant."""
-    with _client() as http:
+    with polite_client() as http:
         return tuple(
             Kept(str(item["event_id"]), str((item["payload"] or {}).get("content")))
             for item in _pages(http, f"{gateway}/v1/admin/memory", "items", {"tenant": tenant})
         )
 
 
-def _client() -> requests.Session:
+def polite_client() -> requests.Session:
     """A client that waits when it is asked to: a machine that is busy for a moment is not what a drill judges here."""
     http = requests.Session()
     http.trust_env = False

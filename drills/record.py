@@ -164,6 +164,8 @@ class Record:
     """Before the fault and after the quiet."""
     complaints: tuple[str, ...] = ()
     """What the fault's own checks found wrong."""
+    proof: tuple[str, ...] = ()
+    """What the system's own proof found wrong after the quiet."""
     calm_posts: tuple[float, ...] = ()
     """Seconds of each POST in every calm of this campaign until now; empty where only this record's own are known."""
 

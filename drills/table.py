@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 
 from drills.checker import Verdict
 
-COLUMNS = ("F", "I1", "I2", "I3", "I4", "I5", "I6", "I7", "I8", "I9", "I10", "I11", "M")
+COLUMNS = ("F", "I1", "I2", "I3", "I4", "I5", "I6", "I7", "I8", "I9", "I10", "I11", "P", "M")
 EXAMPLES = 3
 
 

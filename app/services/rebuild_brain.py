@@ -9,9 +9,10 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from threading import Lock
 
+from app.domain.brain_ports import Brain
 from app.domain.errors import BatchRefused, BrainCannotForget, LeaseLost, MemoryRefused
 from app.domain.memory import Memory, by_place
-from app.domain.ports import Brain, Clock
+from app.domain.ports import Clock
 from app.domain.rebuild import MemoryPage, Rebuild, RebuildState, RebuiltMemories
 
 

@@ -8,10 +8,11 @@ from dataclasses import dataclass, field
 from itertools import chain
 
 from app.domain.backoff import Backoff
+from app.domain.brain_ports import Brain
 from app.domain.errors import BatchRefused, BrainCannotForget, BrainUnavailable, MemoryRefused
 from app.domain.events import EventType, live_item
 from app.domain.memory import Remembered, by_place
-from app.domain.ports import Brain, Broadcast, Clock, Doorbell, MemoryOutbox, OwedMemory
+from app.domain.ports import Broadcast, Clock, Doorbell, MemoryOutbox, OwedMemory
 from app.domain.ramp import Ramp
 from app.routing import TaskName
 from app.services.survive import surviving

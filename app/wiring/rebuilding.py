@@ -8,7 +8,7 @@ from app.adapters.sql.engine import create_engine
 from app.adapters.sql.patience import Patience
 from app.adapters.sql.rebuilds import COMPARE_SECONDS, SqlRebuilds
 from app.adapters.sql.rebuilt_memories import SqlRebuiltMemories
-from app.domain.ports import Brain
+from app.domain.brain_ports import Brain
 from app.services.rebuild_brain import Remembering
 from app.services.rebuild_replica import Rebuilding
 from app.wiring.process import Process

@@ -11,9 +11,9 @@ import pytest
 import requests
 
 from app.adapters.http.brain import HttpBrain
+from app.domain.brain_ports import Brain
 from app.domain.errors import BatchRefused, BrainCannotForget, BrainUnavailable, MemoryRefused
 from app.domain.memory import Place
-from app.domain.ports import Brain
 from app.domain.recall import BrainFigures, Question, Recollection
 from app.settings import read
 from tests.conftest import eventually

@@ -210,6 +210,7 @@ CASES: dict[str, tuple[Spoil, str]] = {
     "work that stays owed": (never_drained, "I9"),
     "a fault that health hides": (with_samples(shown=False), "I11"),
     "an unplanted dead letter": (lambda record: replace(record, dead_letters=1), "I11"),
+    "a proof that finds something": (lambda record: replace(record, proof=("1 missing in brain",)), "P"),
     "a fault that was not felt": (with_samples(felt=False), "F"),
     "a fault that was there before": (with_samples(felt=True), "F"),
     "a fault that nobody looked at": (lambda record: replace(record, samples=()), "F"),
