@@ -9,7 +9,7 @@ from sqlalchemy import Connection, Engine, text
 
 from app.adapters.sql.browse import SqlBrowser
 from app.adapters.sql.engine import create_engine
-from app.adapters.sql.memory_search import Span, find_page
+from app.adapters.sql.memory_search import Span, find_page, search_for
 from app.adapters.sql.patience import UNHURRIED
 from app.domain.browse import MemoryFilter, Position, search_words
 from tests.integration.test_claim_plans import plans
@@ -152,6 +152,17 @@ def test_no_filter_reads_the_whole_replica(
     plan = plans(crowded, lambda connection: find_page(connection, MemoryFilter(**filters), Span(before), 51))
 
     assert not re.search(r"Seq Scan on memory_replica", plan), plan
+
+
+@pytest.mark.parametrize("share", [0.9, 0.5, 0.1], ids=["above the window", "in it", "below it"])
+def test_a_page_between_two_times_reads_little_wherever_the_last_one_ended(crowded: Connection, share: float) -> None:
+    between = MemoryFilter(min_ts=1700000000.0 + ROWS * 0.3, max_ts=1700000000.0 + ROWS * 0.6)
+    search = search_for(crowded, between, Span(Position(1700000000.0 + ROWS * share, 10**9)))
+
+    explained = text(f"EXPLAIN (ANALYZE, BUFFERS, FORMAT JSON) {search.walk()}")
+    plan = crowded.execute(explained, search.values | {"limit": 51}).scalar_one()
+
+    assert plan[0]["Plan"]["Shared Hit Blocks"] < 100
 
 
 def test_every_page_of_a_search_together_is_the_whole(crowded: Connection) -> None:

@@ -54,13 +54,17 @@ def search_for(connection: Connection, wanted: MemoryFilter, span: Span) -> Sear
     """The filters as SQL; Postgres itself says which words its index has for those that are looked for."""
     values: dict[str, Any] = dict(wanted.equal)
     plain = [f"m.{name} = :{name}" for name in values]
-    for name, sign in (("min_ts", ">="), ("max_ts", "<=")):
-        if (limit := getattr(wanted, name)) is not None:
-            plain.append(f"m.wal_timestamp {sign} CAST(:{name} AS double precision)")
-            values[name] = limit
-    if span.before is not None:
+    if wanted.min_ts is not None:
+        plain.append("m.wal_timestamp >= CAST(:min_ts AS double precision)")
+        values["min_ts"] = wanted.min_ts
+    # One upper end only: a scan begins at one of them, and would walk from there to the other.
+    below = span.before
+    if wanted.max_ts is not None and (below is None or below.wal_timestamp > wanted.max_ts):
+        plain.append("m.wal_timestamp <= CAST(:max_ts AS double precision)")
+        values["max_ts"] = wanted.max_ts
+    elif below is not None:
         plain.append("(m.wal_timestamp, m.id) < (CAST(:time AS double precision), CAST(:id AS bigint))")
-        values |= {"time": span.before.wal_timestamp, "id": span.before.row_id}
+        values |= {"time": below.wal_timestamp, "id": below.row_id}
     if span.upto_id is not None:
         plain.append("m.id <= :upto_id")
         values["upto_id"] = span.upto_id
