@@ -162,7 +162,8 @@ def test_a_page_between_two_times_reads_little_wherever_the_last_one_ended(crowd
     explained = text(f"EXPLAIN (ANALYZE, BUFFERS, FORMAT JSON) {search.walk()}")
     plan = crowded.execute(explained, search.values | {"limit": 51}).scalar_one()
 
-    assert plan[0]["Plan"]["Shared Hit Blocks"] < 100
+    found: dict[str, Any] = plan[0]["Plan"]
+    assert found["Shared Hit Blocks"] + found["Shared Read Blocks"] < 120
 
 
 def test_every_page_of_a_search_together_is_the_whole(crowded: Connection) -> None:
