@@ -5,6 +5,7 @@ import json
 import re
 import unicodedata
 from collections.abc import Iterator, Mapping
+from functools import lru_cache
 from typing import Any
 
 _WORD = re.compile(r"[^\W_]+")
@@ -21,10 +22,8 @@ _SHORTEST_SKELETON = 3
 
 def words_of(text: str) -> list[str]:
     """The different words of a text in their order; runs of scripts without spaces become pairs of characters."""
-    plain = unicodedata.normalize("NFKD", text[:_LONGEST_TEXT])
-    plain = "".join(letter for letter in plain if not unicodedata.combining(letter)).casefold()
     found: dict[str, None] = {}
-    for run in _WORD.findall(unicodedata.normalize("NFKC", plain)):
+    for run in _WORD.findall(_plain(text[:_LONGEST_TEXT])):
         for word in _pieces(run):
             found[word] = None
         if len(found) >= _MOST_WORDS:
@@ -32,6 +31,17 @@ def words_of(text: str) -> list[str]:
     return [word for word in found if len(word.encode()) <= _LONGEST_WORD_BYTES][:_MOST_WORDS]
 
 
+def _plain(text: str) -> str:
+    """The text without case and accents."""
+    if text.isascii():
+        return text.lower()
+    parts = unicodedata.normalize("NFKD", text)
+    bare = "".join(letter for letter in parts if not unicodedata.combining(letter)).casefold()
+    return unicodedata.normalize("NFKC", bare)
+
+
+# A few thousand words are most of what anybody says.
+@lru_cache(maxsize=10_000)
 def skeleton_of(word: str) -> str | None:
     """A lexeme that a word shares with its near-spellings, or None for words too short to be mistaken safely.
 
