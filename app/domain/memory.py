@@ -146,18 +146,22 @@ def _plain(value: Any) -> Any:
 
 def wal_write(memory: Memory, receipt: Remembered, topic: str, now: datetime) -> WalRecord:
     """The `memory.write` record of a remembered memory (shape: schema 2, `events.md`)."""
-    coordinate = list(receipt.coordinate) if receipt.coordinate else None
-    result = {"coord": coordinate, "trace_id": receipt.trace_id, "request_id": receipt.request_id}
-    record = _record(memory, "memory.write", topic, now)
-    return replace(record, payload={**record.payload, "payload": dict(memory.payload), "result": result})
+    result = {
+        "coord": list(receipt.coordinate) if receipt.coordinate else None,
+        "trace_id": receipt.trace_id,
+        "request_id": receipt.request_id,
+    }
+    return _record(memory, "memory.write", topic, now, dict(memory.payload), result)
 
 
 def wal_delete(memory: Memory, topic: str, now: datetime) -> WalRecord:
     """The `memory.delete` record of a memory that is to be forgotten; it repeats nothing of what the memory said."""
-    return _record(memory, "memory.delete", topic, now)
+    return _record(memory, "memory.delete", topic, now, {}, {})
 
 
-def _record(memory: Memory, kind: str, topic: str, now: datetime) -> WalRecord:
+def _record(
+    memory: Memory, kind: str, topic: str, now: datetime, payload: Mapping[str, Any], result: Mapping[str, Any]
+) -> WalRecord:
     body = {
         "schema": WAL_SCHEMA,
         "event_id": memory.event_id,
@@ -169,8 +173,8 @@ def _record(memory: Memory, kind: str, topic: str, now: datetime) -> WalRecord:
         "tenant": memory.place.tenant,
         "universe": memory.place.universe,
         "namespace": memory.place.namespace,
-        "payload": {},
-        "result": {},
+        "payload": payload,
+        "result": result,
         "timestamp": now.timestamp(),
         "trace_context": {"traceparent": memory.traceparent},
     }

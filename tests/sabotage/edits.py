@@ -33,7 +33,7 @@ SABOTAGES: dict[str, Sabotage] = {
         edits={
             "app.adapters.sql.leases": [
                 (
-                    "AND w.lease_owner = held.owner AND w.attempts = held.attempts\n            RETURNING",
+                    "AND {_IS_OURS}\n            RETURNING",
                     "\n            RETURNING",
                 )
             ],

@@ -153,10 +153,10 @@ def _object(body: bytes) -> Mapping[str, Any]:
 
 
 def _coordinate(found: object) -> tuple[float, float, float] | None:
-    if not isinstance(found, list) or len(found) != 3 or not all(is_number(part) for part in found):
+    if not isinstance(found, list) or len(found) != 3:
         return None
-    x, y, z = (float(part) for part in found)
-    return (x, y, z)
+    x, y, z = found
+    return (float(x), float(y), float(z)) if is_number(x) and is_number(y) and is_number(z) else None
 
 
 def is_number(part: object) -> TypeGuard[int | float]:

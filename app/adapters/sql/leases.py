@@ -18,6 +18,8 @@ from app.telemetry.metrics import WORK_DEAD, WORK_FENCED
 _HELD = """unnest(CAST(:keys AS text[]), CAST(:owners AS text[]), CAST(:attempts AS integer[]))
                 AS held (key, owner, attempts)"""
 """The claims in question, as rows; their columns are `_columns`."""
+# As an equality the planner would look through all that an owner holds, once for each row.
+_IS_OURS = "w.lease_owner IS NOT DISTINCT FROM held.owner AND w.attempts = held.attempts"
 
 
 class Leases:
@@ -38,11 +40,12 @@ class Leases:
         """Up to `limit` due rows (with `keys`, only of these), now leased to this owner; whole rows are returned, each
         with the `deaths` before this claim. A suspect, with which workers died before, comes alone.
         """
+        # The locked rows stay where they are until this statement has changed them, so their place finds them again.
         kind = self._kind
         chosen = "true" if keys is None else f"w.{kind.key} = ANY(CAST(:keys AS {kind.key_type}[]))"
         statement = f"""
             WITH due AS MATERIALIZED (
-                SELECT w.{kind.key}, w.attempts - w.excused AS deaths FROM {kind.table} w
+                SELECT w.ctid AS place, w.attempts - w.excused AS deaths FROM {kind.table} w
                 WHERE {chosen} AND {kind.due_sql}
                 ORDER BY {kind.order} LIMIT :limit FOR UPDATE OF w SKIP LOCKED),
             taken AS (
@@ -51,7 +54,7 @@ class Leases:
                 SELECT * FROM due WHERE NOT EXISTS (SELECT 1 FROM due WHERE deaths >= {ALONE_AFTER_DEATHS}))
             UPDATE {kind.table} w SET state = '{kind.claimed}', attempts = w.attempts + 1, lease_owner = :owner,
                    lease_until = now() + make_interval(secs => :seconds) {kind.on_claim}
-            FROM taken WHERE w.{kind.key} = taken.{kind.key}
+            FROM taken WHERE w.ctid = taken.place
             RETURNING w.*, taken.deaths"""  # noqa: S608
         parameters: dict[str, Any] = {"owner": self._owner, "seconds": self._seconds, "limit": limit}
         if keys is not None:
@@ -117,7 +120,7 @@ class Leases:
                 lease_owner = CASE WHEN w.attempts = held.attempts THEN NULL ELSE w.lease_owner END,
                 lease_until = CASE WHEN w.attempts = held.attempts THEN NULL ELSE w.lease_until END
             FROM {_HELD} WHERE {self._same_row} AND w.state IN ({kind.owed_sql})
-              AND (w.attempts > held.attempts OR w.lease_owner = held.owner AND w.attempts = held.attempts)"""  # noqa: S608
+              AND (w.attempts > held.attempts OR {_IS_OURS})"""  # noqa: S608
         connection.execute(text(statement), _columns(leases))
 
     def _end(
@@ -129,7 +132,7 @@ class Leases:
         statement = f"""
             UPDATE {kind.table} w SET lease_owner = NULL, lease_until = NULL, {changes}
             FROM {_HELD} WHERE {self._same_row}
-              AND w.state = '{kind.claimed}' AND w.lease_owner = held.owner AND w.attempts = held.attempts
+              AND w.state = '{kind.claimed}' AND {_IS_OURS}
             RETURNING w.{kind.key}::text"""  # noqa: S608
         ours = set(connection.execute(text(statement), {**_columns(leases), **parameters}).scalars())
         WORK_FENCED.labels(kind.name).inc(len(leases) - len(ours))
