@@ -73,6 +73,7 @@ def test_the_end_of_a_claim_reads_only_its_rows(crowded: Connection, kind: Any, 
     plan = plans(crowded, acts[how])
 
     assert not BIG.search(plan), plan
+    assert "_leased" not in plan, "all that an owner holds would be looked through for each row"
 
 
 def test_the_sweep_and_the_heartbeat_read_only_leases_and_what_is_due(crowded: Connection) -> None:
