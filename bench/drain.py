@@ -32,8 +32,8 @@ from bench.nobody import NobodyHears
 from devstack.stack import Stack
 
 MEMORIES, SLICE, BATCH, GOAL = 10_000, 1_000, 100, 0.7
-THREADS = WORKERS[ProcessName.WORKER_DELIVERY].concurrency // 2
-"""How many of the worker's threads deliver memories: as many others send what that makes it owe to Kafka."""
+THREADS = WORKERS[ProcessName.WORKER_DELIVERY].concurrency - 1
+"""The worker's threads, but for the one that sends to Kafka what they make it owe."""
 
 
 def main() -> int:
