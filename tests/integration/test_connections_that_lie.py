@@ -413,6 +413,31 @@ print(out.getvalue().strip())
 """
 
 
+def test_what_a_frozen_process_held_in_a_transaction_is_free_before_its_slot_is_given_away(
+    engine: Engine, record_property: Callable[[str, object], None]
+) -> None:
+    here = WalPartition(an_id("frozen-"), 0)
+    replica = SqlReplica(engine)
+    replica.take(here)
+    began = time.monotonic()
+
+    def is_taken() -> bool:
+        try:
+            return replica.take(here).generation > 1
+        except StoreUnavailable:
+            return False
+
+    # Like a process that is stopped between two statements: its connection lives and says nothing.
+    with pytest.raises(StoreUnavailable), transaction(engine) as connection:
+        connection.execute(text("SELECT 1 FROM replicator_offsets WHERE topic = :t FOR UPDATE"), {"t": here.topic})
+        eventually(is_taken)
+        seconds = time.monotonic() - began
+        connection.execute(text("SELECT 1"))
+
+    record_property("freed_after_seconds", round(seconds, 2))
+    assert seconds < 6 + UNHURRIED_SECONDS
+
+
 def test_a_process_that_has_to_copy_may_have_the_usual_waiting_back(engine: Engine) -> None:
     dsn = engine.url.render_as_string(hide_password=False)
     argv = [sys.executable, "-c", COPYING, dsn]

@@ -21,7 +21,9 @@ _SESSION_OPTIONS = " ".join(
     for name, value in {
         "statement_timeout": "5s",
         "lock_timeout": "2s",
-        "idle_in_transaction_session_timeout": "15s",
+        # What a process holds that is stopped between two statements is free before others take over its work: a slot
+        # of the log is given away after 6 s.
+        "idle_in_transaction_session_timeout": "5s",
         # So that a client who is cut off does not hold its locks for hours.
         "tcp_keepalives_idle": "5",
         "tcp_keepalives_interval": "2",
