@@ -106,7 +106,7 @@ bench-browse: install ## a page of the replica and an export, from a thousand me
 bench-replicator: install ## the log into the replica, against bare inserts; how far behind at 500 records a second
 	@$(BIN)/python -m bench.replicate
 
-bench-million: install ## a million memories imported, caught up with and rebuilt; about an hour
+bench-million: install ## a million memories imported, delivered, caught up with, rebuilt and proved; about two hours
 	@$(BIN)/python -m bench.million
 
 LOCK := $(BIN)/uv pip compile --quiet setup.cfg --override overrides.txt --generate-hashes --python-version 3.11 \

@@ -9,7 +9,7 @@ from typing import Any
 from kombu import Queue as KombuQueue
 
 from app.adapters.celery_clock import every
-from app.routing import QUEUE_OF, Queue, TaskName
+from app.routing import QUEUE_OF, RING_EXPIRES, Queue, TaskName
 from app.settings import settings
 
 _settings = settings()
@@ -62,7 +62,7 @@ beat_schedule = {
     # A ring that a frozen or dying slot took is missed by the others for no longer than this.
     "replicate": _every(TaskName.REPLICATE_WAL, 1.0),
     # A rebuild rings for itself; these take it up again after a kill.
-    "rebuild": _every(TaskName.REBUILD_WAL, 2.0),
+    "rebuild": _every(TaskName.REBUILD_WAL, 2.0, RING_EXPIRES[TaskName.REBUILD_WAL]),
     "rebuild brain": _every(TaskName.REBUILD_BRAIN, 2.0),
     "sweep": _every(TaskName.SWEEP, 1.0),
     "probe brain": _every(TaskName.PROBE_BRAIN, 1.0),

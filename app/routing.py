@@ -74,6 +74,16 @@ QUEUE_OF: dict[TaskName, Queue] = {
 }
 
 
+RING_EXPIRES: dict[TaskName, float] = {
+    # Rung for at every batch that Kafka took, and heard for a slice of several seconds by a worker with one thread:
+    # what lies beside a slice that goes on would only keep a rebuild waiting.
+    TaskName.REPLICATE_WAL: 2.0,
+    # Of the same worker: it has to outlast a slice.
+    TaskName.REBUILD_WAL: 30.0,
+}
+"""After how many seconds an unheard ring is forgotten; those of other tasks are heard however late."""
+
+
 class ProcessName(StrEnum):
     """Our own processes, named alike in devstack, compose, logs, metrics and `/v1/health`."""
 

@@ -13,14 +13,12 @@ from tasks.application import celery
 from tasks.base import ServiceTask
 from tasks.process import SHUTTING_DOWN
 
-_NEXT_SLICE_EXPIRES = 2.0
-
 
 @celery.task(name=TaskName.REPLICATE_WAL, base=ServiceTask)  # type: ignore[untyped-decorator]
 def replicate_wal() -> int:
     """Replicate for one slice, then ring for the next; a ring beside a running slice expires unheard."""
     handled = replicate_slice(_bridge())
-    this_process().doorbell.ring(TaskName.REPLICATE_WAL, expires=_NEXT_SLICE_EXPIRES)
+    this_process().doorbell.ring(TaskName.REPLICATE_WAL)
     return handled
 
 

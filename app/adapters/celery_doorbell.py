@@ -7,7 +7,7 @@ from redis import Redis
 from redis.exceptions import RedisError
 
 from app.adapters.background import Background
-from app.routing import QUEUE_OF, TaskName
+from app.routing import QUEUE_OF, RING_EXPIRES, TaskName
 
 _Ring = tuple[TaskName, tuple[str, ...], float | None]
 
@@ -21,7 +21,9 @@ class CeleryDoorbell:
         self._background = Background("doorbell", self._send, (RedisError, OSError, KombuError, CeleryError))
 
     def ring(self, task: TaskName, *ids: str, expires: float | None = None) -> None:
-        """Have a worker look soon; a ring that finds no worker within `expires` seconds is forgotten."""
+        """Have a worker look soon; a ring that finds no worker within `expires` seconds is forgotten; unless said
+        otherwise, within those of `RING_EXPIRES`.
+        """
         self._background.put((task, ids), (task, ids, expires))
 
     def waiting(self, task: TaskName) -> int:
@@ -32,5 +34,6 @@ class CeleryDoorbell:
             return 0
 
     def _send(self, ring: _Ring) -> None:
-        task, ids, expires = ring
+        task, ids, wanted = ring
+        expires = wanted if wanted is not None else RING_EXPIRES.get(task)
         self._app.send_task(task, args=ids, queue=QUEUE_OF[task], expires=expires, ignore_result=True, retry=False)

@@ -17,7 +17,6 @@ from app.domain.wal import ReplicaRow, parse_all
 from app.routing import TaskName
 
 _POLL_SECONDS = 0.5
-_NEXT_SLICE_EXPIRES = 30.0
 _NEAR_SECONDS = 0.3
 _SHARE_SECONDS = 2.0
 _REST_SECONDS = 3.0
@@ -64,7 +63,7 @@ def rebuild_in_turn(rebuilding: Rebuilding) -> bool:
     rebuilding.turn.more = more
     if more:
         rebuilding.turn.ended_at = rebuilding.clock.monotonic()
-        rebuilding.doorbell.ring(TaskName.REBUILD_WAL, expires=_NEXT_SLICE_EXPIRES)
+        rebuilding.doorbell.ring(TaskName.REBUILD_WAL)
     return more
 
 

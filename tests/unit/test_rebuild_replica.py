@@ -221,7 +221,7 @@ def test_slices_ring_for_themselves_until_the_end_and_then_for_the_brain() -> No
     stage.asked(RebuildKind.BRAIN)
 
     assert rebuild_in_turn(stage.rebuilding)
-    assert stage.doorbell.rings == [Ring(TaskName.REBUILD_WAL, (), 30.0)]
+    assert stage.doorbell.rings == [Ring(TaskName.REBUILD_WAL)]
     stage.wal.clock.advance(5)
     while rebuild_in_turn(stage.rebuilding):
         stage.wal.clock.advance(5)
