@@ -20,10 +20,11 @@ class Sabotage:
 
 
 _QUEUE_WHEN_RUNG = '''
-                connection.execute(text("""
-                    INSERT INTO turns (event_id, session_id, seq, tenant, persona_id, metadata)
-                    SELECT event_id, session_id, seq, tenant, payload ->> 'persona_id', payload -> 'metadata'
-                    FROM session_events WHERE event_id = :event_id ON CONFLICT DO NOTHING"""), {"event_id": event_id})
+        with transaction(self._engine) as connection:
+            connection.execute(text("""
+                INSERT INTO turns (event_id, session_id, seq, tenant, persona_id, metadata)
+                SELECT event_id, session_id, seq, tenant, payload ->> 'persona_id', payload -> 'metadata'
+                FROM session_events WHERE event_id = :event_id ON CONFLICT DO NOTHING"""), {"event_id": event_id})
 '''
 
 SABOTAGES: dict[str, Sabotage] = {
@@ -81,8 +82,8 @@ SABOTAGES: dict[str, Sabotage] = {
             "app.adapters.sql.inbox": [("        connection.execute(_QUEUE_TURN, _turn(user, message))\n", "")],
             "app.adapters.sql.turns": [
                 (
-                    "\n                rows = self._leases.claim(connection, 1, [event_id])\n",
-                    f"{_QUEUE_WHEN_RUNG}                rows = self._leases.claim(connection, 1, [event_id])\n",
+                    "        return next(map(_turn, self._claim(1, [event_id])), None)\n",
+                    f"{_QUEUE_WHEN_RUNG}        return next(map(_turn, self._claim(1, [event_id])), None)\n",
                 )
             ],
         },

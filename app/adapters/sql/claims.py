@@ -36,17 +36,24 @@ class Claims:
             return self._leases.due(connection, limit)
 
     def _claim(self, limit: int, keys: Sequence[str] | None = None) -> list[RowMapping]:
-        """Due rows (with `keys`, only of these) that are ours now for certain; the worn-out ones are ended instead."""
+        """Due rows (with `keys`, only of these) that are ours now for certain; the spent ones are ended instead."""
         rows: list[RowMapping] = []
         try:
             with transaction(self._engine) as connection:
                 rows.extend(self._leases.claim(connection, limit, keys))
-                if self.worn_out is not None:
-                    self._leases.settle(connection, self._leases_of(filter(_is_worn_out, rows)), *self.worn_out)
+                self._end_spent(connection, [row for row in rows if self._is_spent(row)])
         except CommitUnheard:
             held = self._really_held(self._leases_of(rows))
             rows = [row for row in rows if str(row[self._kind.key]) in held]
-        return [row for row in rows if self.worn_out is None or not _is_worn_out(row)]
+        return [row for row in rows if not self._is_spent(row)]
+
+    def _is_spent(self, row: RowMapping) -> bool:
+        """Whether this claim was one too many: the row is ended instead of worked on."""
+        return self.worn_out is not None and is_worn_out(row, MAX_ATTEMPTS)
+
+    def _end_spent(self, connection: Connection, rows: Sequence[RowMapping]) -> None:
+        if self.worn_out is not None:
+            self._leases.settle(connection, self._leases_of(rows), *self.worn_out)
 
     def _leases_of(self, rows: Iterable[RowMapping]) -> list[Lease]:
         return [self._leases.lease_of(row) for row in rows]
@@ -74,7 +81,3 @@ class Claims:
     def _live_on(self, leases: Sequence[Lease]) -> None:
         """These claims are lost or could not be ended, and we live; the heartbeat says so."""
         self._presence.survived(self._kind, leases)
-
-
-def _is_worn_out(row: RowMapping) -> bool:
-    return is_worn_out(row, MAX_ATTEMPTS)

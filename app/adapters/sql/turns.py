@@ -1,8 +1,9 @@
 """The turns that conversation workers owe: claimed, kept alive by partial text, finished in one transaction."""
 
+from collections.abc import Sequence
 from typing import Any
 
-from sqlalchemy import Connection, Engine, text
+from sqlalchemy import Connection, Engine, RowMapping, text
 
 from app.adapters.sql.claims import Claims
 from app.adapters.sql.engine import resolved, transaction
@@ -11,7 +12,7 @@ from app.adapters.sql.presence import Holder
 from app.adapters.sql.rows import append_next, find_event, owe_memory
 from app.adapters.sql.work_kinds import TURNS
 from app.domain.conversation import Turn, Utterance
-from app.domain.errors import CommitUnheard, LeaseLost
+from app.domain.errors import LeaseLost
 from app.domain.events import EventType, NewEvent, SessionEvent
 from app.domain.leases import MAX_ATTEMPTS, MAX_CLAIMS, Lease
 from app.domain.memory import Place, memory_of
@@ -40,19 +41,14 @@ class SqlTurns(Claims):
 
     def claim(self, event_id: str) -> Turn | None:
         """This turn, leased; one that killed its workers too often is buried instead."""
-        turn: Turn | None = None
-        try:
-            with transaction(self._engine) as connection:
-                rows = self._leases.claim(connection, 1, [event_id])
-                if not rows:
-                    return None
-                turn = _turn(rows[0])
-                if not is_worn_out(rows[0], MAX_ATTEMPTS) and turn.attempts <= MAX_CLAIMS:
-                    return turn
-                self._end_with(connection, turn, _worn_out(turn), "dead")
-                return None
-        except CommitUnheard:
-            return turn if turn is not None and self._really_held([_lease(turn)]) else None
+        return next(map(_turn, self._claim(1, [event_id])), None)
+
+    def _is_spent(self, row: RowMapping) -> bool:
+        return is_worn_out(row, MAX_ATTEMPTS) or row["attempts"] > MAX_CLAIMS
+
+    def _end_spent(self, connection: Connection, rows: Sequence[RowMapping]) -> None:
+        for turn in map(_turn, rows):
+            self._end_with(connection, turn, _worn_out(turn), "dead")
 
     def history(self, turn: Turn, limit: int) -> list[Utterance]:
         """The last `limit` lines up to and including this turn's message, oldest first."""
