@@ -13,16 +13,18 @@ from app.domain.recall import Question
 _MOST_WORDS = 12
 _WITH_ALL, _PER_WORD = 100, 60
 
-_WORDS = text("SELECT unnest(tsvector_to_array(memory_words(:query))) AS word")
 _COLUMNS = "m.event_id, memory_text(m.payload) AS said, m.role, m.session_id, m.created_at"
 _HERE = """m.tenant = :tenant AND m.namespace = :namespace AND m.universe = :universe
           AND (CAST(:session_id AS text) IS NULL OR m.session_id = :session_id)"""
+# The longest words of a long question say the most. An empty question finds no candidate.
 _SEARCH = f"""
-    WITH wanted AS (
-        SELECT plainto_tsquery('simple', string_agg(word, ' ')) AS query, {_WITH_ALL} AS most
-        FROM unnest(CAST(:words AS text[])) AS asked (word)
+    WITH asked AS MATERIALIZED (
+        SELECT word FROM unnest(tsvector_to_array(memory_words(:query))) AS word
+        ORDER BY length(word) DESC, word LIMIT {_MOST_WORDS}
+    ), wanted AS (
+        SELECT plainto_tsquery('simple', string_agg(word, ' ')) AS query, {_WITH_ALL} AS most FROM asked
         UNION
-        SELECT plainto_tsquery('simple', word), {_PER_WORD} FROM unnest(CAST(:words AS text[])) AS asked (word)
+        SELECT plainto_tsquery('simple', word), {_PER_WORD} FROM asked
     ), candidates AS (
         SELECT event_id, said, role, session_id, created_at, words
         FROM wanted CROSS JOIN LATERAL (
@@ -31,7 +33,8 @@ _SEARCH = f"""
             LIMIT wanted.most) AS indexed
         {{besides}}
     )
-    SELECT DISTINCT ON (event_id) event_id, said, role, session_id, created_at, tsvector_to_array(words) AS words
+    SELECT DISTINCT ON (event_id) event_id, said, role, session_id, created_at, tsvector_to_array(words) AS words,
+           ARRAY(SELECT word FROM asked) AS asked
     FROM candidates
 """  # noqa: S608
 _WAITING_WORDS = "memory_words(memory_text(m.payload))"
@@ -41,7 +44,7 @@ _IN_HAND = f"""
         UNION ALL
         SELECT {_COLUMNS}, words FROM memory_write_outbox m CROSS JOIN LATERAL {_WAITING_WORDS} AS words
         WHERE m.lease_owner IS NOT NULL AND m.state = 'pending' AND m.op = 'remember' AND {_HERE}
-          AND tsvector_to_array(words) && CAST(:words AS text[])
+          AND tsvector_to_array(words) && ARRAY(SELECT word FROM asked)
 """  # noqa: S608
 _PENDING = text(
     _SEARCH.format(
@@ -84,27 +87,20 @@ class SqlMemorySearch:
             "namespace": place.namespace,
             "universe": place.universe,
             "session_id": question.session_id,
+            "query": question.query,
         }
+        statement = _PENDING if source is Source.PENDING else _REPLICA
         with transaction(self._engine) as connection:
-            words = _telling(list(connection.execute(_WORDS, {"query": question.query}).scalars()))
-            if not words:
-                return []
-            statement = _PENDING if source is Source.PENDING else _REPLICA
-            rows = connection.execute(statement, {**asked, "words": words}).mappings().all()
-        found = [_found(row, words, source) for row in rows]
+            rows = connection.execute(statement, asked).mappings().all()
+        found = [_found(row, source) for row in rows]
         return sorted(found, key=lambda each: -each.score)[: question.top_k]
 
 
-def _telling(words: list[str]) -> list[str]:
-    """The longest words of a long question: they say the most."""
-    return sorted(words, key=len, reverse=True)[:_MOST_WORDS]
-
-
-def _found(row: RowMapping, words: list[str], source: Source) -> Found:
+def _found(row: RowMapping, source: Source) -> Found:
     return Found(
         event_id=row["event_id"],
         content=row["said"],
-        score=share_of(words, row["words"]),
+        score=share_of(row["asked"], row["words"]),
         role=row["role"],
         session_id=row["session_id"],
         source=source,
