@@ -13,6 +13,7 @@ from app.domain.errors import Conflict, KeyReused, LeaseLost
 from app.domain.export_ports import ExportDesk, ExportJobs
 from app.domain.exports import Chunk, ClaimedExport, ExportLine, ExportRequest, ExportStatus, NoRoom
 from tests.builders import a_key, an_id
+from tests.conftest import eventually
 from tests.contracts.store_rig import MemoryRig, PostgresRig, Process, StoreRig
 from tests.fakes import InMemoryExports
 from tests.memory_rows import put
@@ -218,7 +219,7 @@ def test_who_takes_over_goes_on_behind_the_last_chunk(rig: ExportRig) -> None:
     dead.jobs.keep(job, a_chunk(dead.jobs, job, 2))
 
     dead.die()
-    rig.store.sweep()
+    eventually(lambda: rig.store.sweep()["export"] == 1)
     taken = claimed(heir, request)
 
     assert (taken.deaths, taken.row_count, taken.chunks, taken.total_rows) == (1, 2, 1, 3)
