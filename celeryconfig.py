@@ -68,5 +68,4 @@ beat_schedule = {
     "probe brain": _every(TaskName.PROBE_BRAIN, 1.0),
     "measure": _every(TaskName.MEASURE_DLQ, 5.0),
     "prune": _every(TaskName.PRUNE, 60.0),
-    "prove": _every(TaskName.RECONCILE, 2.0),
 }

@@ -1,5 +1,6 @@
 """Queue `maintenance`: the sweep, the probe, the measures, the pruning, the proofs."""
 
+from collections.abc import Mapping
 from functools import lru_cache
 
 from app.routing import TaskName
@@ -7,12 +8,12 @@ from app.services.measure import measure
 from app.services.probe_brain import probe_brain
 from app.services.prove_memories import prove_slice
 from app.services.rebuild_brain import Remembering, remember_slice
-from app.services.sweep import sweep
+from app.services.sweep import Due, sweep
 from app.telemetry.metrics import WORK_SWEPT
 from app.wiring.delivering import memory_plane, tool_calls, turns
 from app.wiring.exporting import export_jobs
 from app.wiring.process import this_process
-from app.wiring.proving import proving
+from app.wiring.proving import proof_desk, proving
 from app.wiring.rebuilding import remembering_of
 from tasks.application import celery
 from tasks.base import ServiceTask
@@ -23,10 +24,20 @@ from tasks.process import SHUTTING_DOWN
 def sweep_work() -> dict[str, int]:
     """Free what the dead held and ring for what is due."""
     process = this_process()
-    freed = sweep(process.upkeep, turns(), tool_calls(), process.doorbell, exports=export_jobs())
+    freed = sweep(process.upkeep, _owed_one_by_one(), process.doorbell)
     for kind, rows in freed.items():
         WORK_SWEPT.labels(kind).inc(rows)
     return freed
+
+
+@lru_cache(maxsize=1)
+def _owed_one_by_one() -> Mapping[TaskName, Due]:
+    return {
+        TaskName.RESPOND: turns(),
+        TaskName.EXECUTE_TOOL: tool_calls(),
+        TaskName.EXPORT: export_jobs(),
+        TaskName.RECONCILE: proof_desk(),
+    }
 
 
 @celery.task(name=TaskName.PROBE_BRAIN, base=ServiceTask)  # type: ignore[untyped-decorator]
@@ -63,6 +74,6 @@ def _remembering() -> Remembering:
 
 
 @celery.task(name=TaskName.RECONCILE, base=ServiceTask)  # type: ignore[untyped-decorator]
-def reconcile() -> bool:
-    """Work on the proof that somebody has asked for, for one slice."""
-    return prove_slice(proving(SHUTTING_DOWN.is_set))
+def reconcile(job_id: str) -> bool:
+    """Work on this proof for one slice."""
+    return prove_slice(proving(SHUTTING_DOWN.is_set), job_id)

@@ -103,8 +103,8 @@ class WalScan(Protocol):
 class ProofDesk(Protocol):
     """The proofs that were asked for, and what is laid down for them."""
 
-    def claim(self) -> ProofJob | None:
-        """The one that is under way or waits, if nobody has it in hand."""
+    def claim(self, job_id: str) -> ProofJob | None:
+        """This one, if it is due and nobody has it in hand."""
 
     def working_on(self, job_id: str, /) -> AbstractContextManager[None]:
         """While the block runs, the lease of this proof is renewed."""

@@ -87,7 +87,7 @@ def post_reconcile(body: ReconcileBody) -> ReconcileBegun:
     """Keep the wish, ring, answer."""
     serving = room().serving
     job_id = serving.proofs.ask(ProofWish(body.tenant, body.repair))
-    serving.doorbell.ring(TaskName.RECONCILE, expires=5)
+    serving.doorbell.ring(TaskName.RECONCILE, job_id)
     return ReconcileBegun(job_id=job_id)
 
 

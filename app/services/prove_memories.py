@@ -44,17 +44,14 @@ class Proving:
     stopping: Callable[[], bool] = lambda: False
 
 
-def prove_slice(proving: Proving) -> bool:
-    """Work on the proof that was asked for, for one slice; whether there was one. An outage only moves its due time."""
-    job = proving.desk.claim()
-    if job is None:
-        return False
-    with (
-        suppress(LeaseLost),
-        surviving(lambda: proving.desk.survived(job)),
-        proving.desk.working_on(job.job_id),
-    ):
-        _work_on(proving, job)
+def prove_slice(proving: Proving, job_id: str) -> bool:
+    """Work on this proof for one slice if nobody else does; whether it did. An outage only moves its due time."""
+    with proving.desk.working_on(job_id):
+        job = proving.desk.claim(job_id)
+        if job is None:
+            return False
+        with suppress(LeaseLost), surviving(lambda: proving.desk.survived(job)):
+            _work_on(proving, job)
     return True
 
 
@@ -68,7 +65,7 @@ def _work_on(proving: Proving, job: ProofJob) -> None:
         proving.desk.finish(reached)
     else:
         proving.desk.release(reached)
-        proving.doorbell.ring(TaskName.RECONCILE, expires=5)
+        proving.doorbell.ring(TaskName.RECONCILE, job.job_id)
 
 
 def _advance(proving: Proving, job: ProofJob) -> ProofJob:

@@ -1,5 +1,6 @@
 """What makes every lost ring harmless: free what the dead held, and ring again for what is due."""
 
+from collections.abc import Mapping
 from typing import Protocol
 
 from app.domain.ports import Doorbell
@@ -11,22 +12,11 @@ _RING_EXPIRES = 20.0
 """Longer than `_ENOUGH_WAITING` rings take to be heard: under load a turn that begins again keeps its place in line."""
 
 
-class SweptTurns(Protocol):
-    """The turns, as the sweep sees them."""
+class Due(Protocol):
+    """One kind of work, as the sweep sees it."""
 
-    def due(self, limit: int) -> list[str]: ...
-
-
-class SweptCalls(Protocol):
-    """The tool calls, as the sweep sees them."""
-
-    def due(self, limit: int) -> list[str]: ...
-
-
-class SweptExports(Protocol):
-    """The export jobs, as the sweep sees them."""
-
-    def due(self, limit: int) -> list[str]: ...
+    def due(self, limit: int) -> list[str]:
+        """Keys of what may be claimed now, in its order."""
 
 
 class SweptLeases(Protocol):
@@ -35,14 +25,13 @@ class SweptLeases(Protocol):
     def end_leases_of_the_dead(self) -> dict[str, int]: ...
 
 
-def sweep(
-    leases: SweptLeases, turns: SweptTurns, calls: SweptCalls, doorbell: Doorbell, *, exports: SweptExports
-) -> dict[str, int]:
-    """Free the dead's rows, ring for what is due and for drains whose rows were freed; rows freed, by kind of work."""
+def sweep(leases: SweptLeases, owed: Mapping[TaskName, Due], doorbell: Doorbell) -> dict[str, int]:
+    """Free the dead's rows, ring each task for what it is due to do, and for drains whose rows were freed; rows freed,
+    by kind of work.
+    """
     freed = leases.end_leases_of_the_dead()
-    _ring_for(TaskName.RESPOND, turns, doorbell)
-    _ring_for(TaskName.EXECUTE_TOOL, calls, doorbell)
-    _ring_for(TaskName.EXPORT, exports, doorbell)
+    for task, work in owed.items():
+        _ring_for(task, work, doorbell)
     if freed.get("memory"):
         doorbell.ring(TaskName.SYNC_MEMORIES)
     if freed.get("record"):
@@ -50,7 +39,7 @@ def sweep(
     return freed
 
 
-def _ring_for(task: TaskName, work: SweptTurns | SweptCalls | SweptExports, doorbell: Doorbell) -> None:
+def _ring_for(task: TaskName, work: Due, doorbell: Doorbell) -> None:
     # Rings that nobody hears pile up in Redis: while enough of them wait, more would only delay the others.
     if doorbell.waiting(task) < _ENOUGH_WAITING:
         for key in work.due(_RINGS_AT_ONCE):

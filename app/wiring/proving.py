@@ -14,12 +14,24 @@ from app.services.repair_memories import Repairing, repair_next
 from app.wiring.process import Process, this_process
 
 
+def proof_desk_of(process: Process) -> SqlProofDesk:
+    """The proofs that were asked for; Postgres is enough for it."""
+    settings = process.settings
+    return SqlProofDesk(process.engine, process.presence, settings.lease_seconds, settings.memory_wal_topic)
+
+
+@lru_cache(maxsize=1)
+def proof_desk() -> SqlProofDesk:
+    """This process's."""
+    return proof_desk_of(this_process())
+
+
 def proving_of(process: Process, stopping: Callable[[], bool]) -> Proving:
     """On this process's connections and leases."""
     settings = process.settings
     settings.require("kafka_bootstrap_servers")
     topic = settings.memory_wal_topic
-    desk = SqlProofDesk(process.engine, process.presence, settings.lease_seconds, topic)
+    desk = proof_desk_of(process)
     wal = KafkaWalScan(connection_options(settings), topic)
     brain = HttpBrain.from_settings(settings)
     repair = SqlProofRepair(process.engine, topic, settings.soma_timeout_seconds + 1)

@@ -25,7 +25,7 @@ from app.domain.memory import WalRecord
 from app.domain.ports import Inbox, MemoryOutbox, MessageOutbox, Sent, Turns
 from app.domain.stream_ports import StreamStore
 from app.domain.tool_ports import ToolCalls, ToolRequests
-from app.services.sweep import SweptTurns
+from app.services.sweep import Due
 from tests.builders import an_id
 from tests.conftest import eventually
 from tests.fakes import InMemoryExports, InMemoryStore
@@ -37,7 +37,7 @@ ROOM = 2**31
 """Bytes that all exports together may take."""
 
 
-class AllTurns(Turns, SweptTurns, Protocol):
+class AllTurns(Turns, Due, Protocol):
     """The turns as a worker and as the sweep see them."""
 
 

@@ -170,7 +170,7 @@ class Stage:
         proofs = SqlProofs(self.engine)
         job_id = proofs.ask(ProofWish(tenant, repair))
         for _ in range(500):
-            prove_slice(self.proving(**changes))
+            prove_slice(self.proving(**changes), job_id)
             report = proofs.report(job_id)
             assert report is not None
             if report.status in ("completed", "failed"):

@@ -18,6 +18,8 @@ from app.adapters.sql.ledger import SqlLedger
 from app.adapters.sql.outboxes import SqlMemoryOutbox, SqlMessageOutbox
 from app.adapters.sql.patience import SERVING, WORKING, Patience
 from app.adapters.sql.presence import Presence
+from app.adapters.sql.proof_desk import SqlProofDesk
+from app.adapters.sql.proofs import SqlProofs
 from app.adapters.sql.replica import SqlReplica
 from app.adapters.sql.turns import SqlTurns
 from app.domain.browse import MemoryFilter
@@ -29,6 +31,7 @@ from app.domain.ledger import Standing
 from app.domain.log import WalPartition
 from app.domain.memory import Place
 from app.domain.ports import Sent
+from app.domain.proof_ports import ProofWish
 from drills.proxy import Mode, Proxy
 from tests.builders import a_batch, a_key, a_memory, a_message, a_receipt, an_id
 from tests.conftest import ROOT, eventually
@@ -316,6 +319,24 @@ def test_a_claim_whose_commit_lost_its_answer_is_held_or_free_and_its_owner_know
     assert link.cuts == 1
     assert (turn is not None) == delivered
     assert store.row("turn", message.event_id).attempts == int(delivered)
+
+
+@pytest.mark.parametrize("delivered", [True, False], ids=["it happened", "it did not"])
+def test_a_proof_whose_claims_commit_lost_its_answer_is_held_or_due_again(
+    link: Proxy, through: Callable[..., Engine], engine: Engine, delivered: bool
+) -> None:
+    with transaction(engine) as connection:
+        connection.execute(text("DELETE FROM reconcile_jobs"))
+    job_id = SqlProofs(engine).ask(ProofWish(an_id("t-"), repair=False))
+    pool = through(WORKING)
+    desk = SqlProofDesk(pool, Presence(pool, "lied to", 30), 30, TOPIC)
+    link.cut_at_commit(containing=b"UPDATE reconcile_jobs", delivered=delivered)
+
+    job = desk.claim(job_id)
+
+    assert link.cuts == 1
+    assert (job is not None) == delivered
+    assert desk.due(1) == ([] if delivered else [job_id])
 
 
 @pytest.mark.parametrize("delivered", [True, False], ids=["it happened", "it did not"])

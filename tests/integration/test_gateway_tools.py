@@ -13,6 +13,7 @@ from sqlalchemy import Engine, text
 from app.adapters.sql.upkeep import SqlUpkeep
 from app.domain.desk import WorkName
 from app.domain.leases import MAX_ATTEMPTS
+from app.routing import TaskName
 from app.services.run_tool import ToolMeter, Workbench, run_tool
 from app.services.sweep import sweep
 from app.settings import Settings
@@ -137,9 +138,9 @@ def test_a_lost_ring_costs_a_sweep(gateway: Gateway, engine: Engine, worker: Wor
     bell = RecordingDoorbell()
 
     process = store.process()
-    sweep(SqlUpkeep(engine), process.turns, process.calls, bell, exports=process.exports)
+    sweep(SqlUpkeep(engine), {TaskName.EXECUTE_TOOL: process.calls}, bell)
 
-    assert (call_id,) in [ring.ids for ring in bell.rings]
+    assert (TaskName.EXECUTE_TOOL, (call_id,)) in [(ring.task, ring.ids) for ring in bell.rings]
 
 
 def test_a_dead_call_is_seen_at_the_desk_and_can_live_again(

@@ -9,6 +9,7 @@ import pytest
 from sqlalchemy import Engine
 
 from app.domain.errors import ModelUnavailable
+from app.routing import TaskName
 from app.services.converse import Conversation, ModelWindow, converse
 from app.services.sweep import sweep
 from app.wiring.process import SystemClock
@@ -123,7 +124,7 @@ def test_a_stuck_sessions_queue_does_not_crowd_out_the_others_rings(store: Postg
     with worker.process.turns.working_on(ids[0]):
         other, bell = say(store), RecordingDoorbell()
 
-        sweep(_NothingDied(), worker.process.turns, worker.process.calls, bell, exports=worker.process.exports)
+        sweep(_NothingDied(), {TaskName.RESPOND: worker.process.turns}, bell)
 
         assert [ring.ids for ring in bell.rings] == [(other,)]
 

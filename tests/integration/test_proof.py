@@ -207,11 +207,11 @@ def test_a_proof_goes_on_where_a_killed_worker_left_it(stage: Stage) -> None:
 def test_a_proof_whose_worker_was_killed_is_taken_over_and_what_it_brings_late_is_dropped(stage: Stage) -> None:
     stage.accept(*some(3))
     stage.deliver()
-    SqlProofs(stage.engine).ask(ProofWish(None, repair=False))
+    job_id = SqlProofs(stage.engine).ask(ProofWish(None, repair=False))
     victim = stage.proving().desk
-    job = victim.claim()
+    job = victim.claim(job_id)
     assert job is not None
-    assert stage.proving().desk.claim() is None
+    assert stage.proving().desk.claim(job_id) is None
 
     assert eventually(lambda: SqlUpkeep(stage.engine).end_leases_of_the_dead().get("proof")) == 1
     report = stage.prove()

@@ -33,7 +33,7 @@ def test_a_passage_that_is_gone_stops_the_sabotage() -> None:
 
 @pytest.mark.parametrize(("sabotage", "swept"), [("", False), ("sweep off", True)])
 def test_only_a_sabotaged_process_runs_the_changed_text(sabotage: str, swept: bool) -> None:
-    ask = "from app.services.sweep import sweep; print(sweep(None, None, None, None, exports=None) == {})"
+    ask = "from app.services.sweep import sweep; print(sweep(None, {}, None) == {})"
     path = f"{ROOT / 'tests' / 'sabotage' / 'inside'}:{ROOT}"
     done = subprocess.run(
         [sys.executable, "-c", ask],

@@ -8,7 +8,12 @@ from tests.fakes import InMemoryExports, InMemoryStore, RecordingDoorbell, Ring
 
 def swept(store: InMemoryStore, bell: RecordingDoorbell) -> dict[str, int]:
     sweeper = store.presence("sweeper")
-    return sweep(store, store.turns(sweeper), store.tool_calls(sweeper), bell, exports=InMemoryExports(store, sweeper))
+    owed = {
+        TaskName.RESPOND: store.turns(sweeper),
+        TaskName.EXECUTE_TOOL: store.tool_calls(sweeper),
+        TaskName.EXPORT: InMemoryExports(store, sweeper),
+    }
+    return sweep(store, owed, bell)
 
 
 def test_what_the_dead_held_is_free_and_rung_for() -> None:

@@ -39,13 +39,11 @@ _BEGIN = text("""
     RETURNING began_at, (SELECT coalesce(jsonb_object_agg(partition, next_offset), '{}') FROM replicator_offsets
                          WHERE topic = :topic) AS replicated
 """)
-_OFFERED = """unnest(CAST(:event_ids AS text[]), CAST(:stores AS text[]), CAST(:spots AS text[]),
-        CAST(:tenants AS text[]), CAST(:namespaces AS text[]), CAST(:universes AS text[]), CAST(:digests AS text[]),
-        CAST(:versions AS bigint[]), CAST(:deletes AS boolean[]), CAST(:sessions AS text[]), CAST(:roles AS text[]),
-        CAST(:keys AS text[]), CAST(:insides AS text[]), CAST(:names AS text[]), CAST(:contradictions AS boolean[]),
-        CAST(:locators AS text[]))
-    AS new (event_id, store, spot, tenant, namespace, universe, digest, version, deleted, session_id, role,
-            idempotency_key, universe_inside, named, contradicted, locator)"""
+_OFFERED = """json_to_recordset(CAST(:copies AS json))
+    AS new (event_id text, store text, spot text, tenant text, namespace text, universe text, digest text,
+            version bigint, deleted boolean, session_id text, role text, idempotency_key text, universe_inside text,
+            named text, contradicted boolean, locator text)"""
+"""Copies as a table; `_row_of` says one of them."""
 _COLUMNS = ("tenant", "namespace", "universe", "digest", "version", "deleted", "session_id", "role", "idempotency_key",
             "universe_inside", "named", "contradicted", "locator")  # fmt: skip
 _LAY_DOWN = text(f"""
@@ -67,12 +65,16 @@ _CONTRADICT = text(f"""
 _FIND = text("""
     INSERT INTO reconcile_findings (job_id, tenant, event_id, store, kind, words, at_tenant, namespace, universe,
                                     version, digest, fault, copy_of)
-    VALUES (:job_id, :tenant, :event_id, :store, :kind, :words, :at_tenant, :namespace, :universe, :version, :digest,
-            :fault, :copy_of)
+    SELECT :job_id, tenant, event_id, store, kind, words, at_tenant, namespace, universe, version,
+           decode(digest, 'hex'), fault, copy_of
+    FROM json_to_recordset(CAST(:findings AS json))
+         AS finding (tenant text, event_id text, store text, kind text, words text, at_tenant text, namespace text,
+                     universe text, version bigint, digest text, fault boolean, copy_of text)
 """)
 _TALLY = text("""
     INSERT INTO reconcile_tallies AS t (job_id, tenant, checked, in_flight)
-    VALUES (:job_id, :tenant, :checked, :in_flight)
+    SELECT :job_id, tenant, checked, in_flight
+    FROM json_to_recordset(CAST(:tallies AS json)) AS tally (tenant text, checked bigint, in_flight bigint)
     ON CONFLICT (job_id, tenant)
     DO UPDATE SET checked = t.checked + excluded.checked, in_flight = t.in_flight + excluded.in_flight
 """)
@@ -92,9 +94,9 @@ class SqlProofDesk(Claims):
         super().__init__(engine, PROOFS, presence, lease_seconds)
         self._wal_topic = wal_topic
 
-    def claim(self) -> ProofJob | None:
-        """The job, leased; one over which too many workers died has failed."""
-        return next(map(self._job, self._claim(1)), None)
+    def claim(self, job_id: str) -> ProofJob | None:
+        """This job, leased; one over which too many workers died has failed."""
+        return next(map(self._job, self._claim(1, [job_id])), None)
 
     def _job(self, row: RowMapping) -> ProofJob:
         return ProofJob(
@@ -178,30 +180,34 @@ class SqlProofDesk(Claims):
 
 def _lay_down(connection: Connection, copies: Sequence[Copy]) -> None:
     if copies:
-        columns = _copy_columns(copies)
-        connection.execute(_LAY_DOWN, columns)
-        connection.execute(_CONTRADICT, columns)
+        offered = {"copies": as_json([_row_of(copy) for copy in copies])}
+        connection.execute(_LAY_DOWN, offered)
+        connection.execute(_CONTRADICT, offered)
 
 
-def _copy_columns(copies: Sequence[Copy]) -> dict[str, list[Any]]:
+def _row_of(copy: Copy) -> dict[str, Any]:
     return {
-        "event_ids": [copy.event_id for copy in copies],
-        "stores": [copy.store.value for copy in copies],
-        "spots": [_spot(copy) for copy in copies],
-        "tenants": [copy.place.tenant for copy in copies],
-        "namespaces": [copy.place.namespace for copy in copies],
-        "universes": [copy.place.universe for copy in copies],
-        "digests": [copy.digest.hex() if copy.digest is not None else None for copy in copies],
-        "versions": [copy.version for copy in copies],
-        "deletes": [copy.deleted for copy in copies],
-        "sessions": [copy.session_id for copy in copies],
-        "roles": [copy.role for copy in copies],
-        "keys": [copy.idempotency_key for copy in copies],
-        "insides": [copy.universe_inside for copy in copies],
-        "names": [copy.named for copy in copies],
-        "contradictions": [copy.contradicted for copy in copies],
-        "locators": [copy.locator for copy in copies],
+        "event_id": copy.event_id,
+        "store": copy.store.value,
+        "spot": _spot(copy),
+        "tenant": copy.place.tenant,
+        "namespace": copy.place.namespace,
+        "universe": copy.place.universe,
+        "digest": _hex(copy.digest),
+        "version": copy.version,
+        "deleted": copy.deleted,
+        "session_id": copy.session_id,
+        "role": copy.role,
+        "idempotency_key": copy.idempotency_key,
+        "universe_inside": copy.universe_inside,
+        "named": copy.named,
+        "contradicted": copy.contradicted,
+        "locator": copy.locator,
     }
+
+
+def _hex(digest: bytes | None) -> str | None:
+    return digest.hex() if digest is not None else None
 
 
 def _spot(copy: Copy) -> str:
@@ -212,17 +218,20 @@ def _spot(copy: Copy) -> str:
 
 def _find(connection: Connection, job_id: str, findings: Sequence[Finding]) -> None:
     rows = [
-        {"job_id": job_id, "tenant": each.tenant, "event_id": each.event_id, "store": each.store.value,
-         "kind": each.kind.value, "words": each.words, "at_tenant": each.at.tenant, "namespace": each.at.namespace,
-         "universe": each.at.universe, "version": each.version, "digest": each.digest, "fault": each.fault,
+        {"tenant": each.tenant, "event_id": each.event_id, "store": each.store.value, "kind": each.kind.value,
+         "words": each.words, "at_tenant": each.at.tenant, "namespace": each.at.namespace,
+         "universe": each.at.universe, "version": each.version, "digest": _hex(each.digest), "fault": each.fault,
          "copy_of": each.copy_of}
         for each in findings
     ]  # fmt: skip
     if rows:
-        connection.execute(_FIND, rows)
+        connection.execute(_FIND, {"job_id": job_id, "findings": as_json(rows)})
 
 
 def _tally(connection: Connection, job_id: str, gain: Gain) -> None:
-    for tenant in sorted(gain.checked):
-        counts = {"checked": gain.checked[tenant], "in_flight": gain.in_flight.get(tenant, 0)}
-        connection.execute(_TALLY, {"job_id": job_id, "tenant": tenant, **counts})
+    tallies = [
+        {"tenant": tenant, "checked": checked, "in_flight": gain.in_flight.get(tenant, 0)}
+        for tenant, checked in sorted(gain.checked.items())
+    ]
+    if tallies:
+        connection.execute(_TALLY, {"job_id": job_id, "tallies": as_json(tallies)})
