@@ -25,9 +25,10 @@ from app.adapters.sql.patience import UNHURRIED, give_back
 from app.domain.browse import MemoryFilter, Position
 from app.services.export_memory import Exporting, export_memory
 from app.wiring.process import SystemClock
+from bench.pair import HEAD, SIZES, Stretch
 from devstack.stack import Stack
 
-SIZES, REPEATS, FILL_AT_ONCE = (1_000, 10_000, 100_000, 1_000_000), 40, 25_000
+REPEATS, FILL_AT_ONCE = 40, 25_000
 PAGE_GOAL_MS, GROWTH_GOAL, COPY_GOAL, MEMORY_GOAL_MIB = 30.0, 2.0, 0.5, 64.0
 _BEGINNING = 1_700_000_000.0
 
@@ -130,6 +131,7 @@ def _p95_ms(engine: Engine, wanted: MemoryFilter, size: int) -> float:
 def _export(dsn: str, folder: Path, rows: int) -> bool:
     """Seconds of our export and of COPY, one after the other, and what ours added to this process's memory."""
     engine = create_engine(dsn, 2, "bench export", UNHURRIED)
+    engine.connect().close()
     exporting = Exporting(SqlExportStream(engine, 1, 1000), SystemClock(), rows)
     process = psutil.Process()
     before = most = process.memory_info().rss
@@ -140,14 +142,11 @@ def _export(dsn: str, folder: Path, rows: int) -> bool:
                 most = max(most, process.memory_info().rss)
     engine.dispose()
     copy_seconds = _copy(dsn, folder / "copy.ndjson")
-    size, growth = (folder / "ours.ndjson").stat().st_size, (most - before) / 2**20
-    sys.stdout.write(
-        f"  export {our_seconds[0]:7.2f} s  COPY {copy_seconds:7.2f} s  ratio {copy_seconds / our_seconds[0]:.2f}"
-        f" (goal {COPY_GOAL})  {size / 2**20 / our_seconds[0]:.0f} MiB/s  grown by {growth:.0f} MiB"
-        f" (goal {MEMORY_GOAL_MIB:.0f})\n"
-    )
+    pair, growth = Stretch(rows, (folder / "ours.ndjson").stat().st_size, our_seconds[0], copy_seconds), most - before
+    sys.stdout.write(f"export against COPY, goal {COPY_GOAL} and {MEMORY_GOAL_MIB:.0f} MiB\n{HEAD}")
+    sys.stdout.write(pair.line(rows, growth))
     sys.stdout.flush()
-    return copy_seconds / our_seconds[0] >= COPY_GOAL and growth <= MEMORY_GOAL_MIB
+    return pair.ratio >= COPY_GOAL and growth <= MEMORY_GOAL_MIB * 2**20
 
 
 def _copy(dsn: str, path: Path) -> float:
