@@ -14,6 +14,7 @@ from app.adapters.sql.engine import create_engine
 from devstack.stack import Stack
 from tests.builders import an_id
 from tests.conftest import PATIENT, eventually
+from tests.integration.gateway_process import Gateway, assert_problem
 
 pytestmark = pytest.mark.servers
 LIST, JOBS = "/v1/admin/memory", "/v1/memory/export/jobs"
@@ -22,6 +23,7 @@ ITEM = {
     "wal_timestamp", "created_at", "deleted_at",
 }  # fmt: skip
 JOB = {"id", "status", "row_count", "total_rows", "byte_size", "sha256", "error", "download_url"}
+EXPORTS_PER_MINUTE = 10
 SAID = ("the otter sleeps in the river", "an otter plays with a stone", "the badger digs at 50% of its speed")
 
 
@@ -162,6 +164,34 @@ def test_an_export_streams_the_list_as_lines_and_says_whether_it_is_whole(room: 
     *cut, last = map(json.loads, room.get("/v1/memory/export", limit_total=1, q="otter").text.splitlines())
     assert len(cut) == 1
     assert last == {"truncated": True, "rows": 1, "total_rows": 2}
+
+
+def test_who_exports_too_often_is_told_when_to_come_again_and_nobody_else_is(room: Room) -> None:
+    eager, patient = (Room(room.base, an_id("t-"), []) for _ in range(2))
+
+    answers = [eager.get("/v1/memory/export") for _ in range(EXPORTS_PER_MINUTE)]
+    refused = eventually(lambda: _refused(eager.get("/v1/memory/export")))
+
+    assert [answer.status_code for answer in answers] == [200] * EXPORTS_PER_MINUTE
+    assert_problem(refused, 429)
+    assert 1 <= int(refused.headers["Retry-After"]) <= 60
+    assert eventually(lambda: _refused(eager.ask("POST", JOBS, json={"tenant": eager.tenant})))
+    assert patient.get("/v1/memory/export").status_code == 200
+
+
+def _refused(answer: requests.Response) -> requests.Response | None:
+    """None where there was room for one more: on a slow machine it comes back meanwhile."""
+    return answer if answer.status_code == 429 else None
+
+
+def test_where_exports_have_to_name_a_tenant_one_without_is_400(stack: Stack, room: Room) -> None:
+    gateway = Gateway(stack.environment, GATEWAY_EXPORT_REQUIRE_TENANT="true").start()
+    try:
+        assert_problem(gateway.get("/v1/memory/export"), 400, "tenant")
+        assert_problem(gateway.call("POST", JOBS, json={}), 400, "tenant")
+        assert gateway.get("/v1/memory/export", params={"tenant": room.tenant}).status_code == 200
+    finally:
+        gateway.stop()
 
 
 def test_an_export_job_is_made_in_the_background_and_its_file_can_be_had_in_parts(room: Room, stack: Stack) -> None:
