@@ -143,7 +143,7 @@ def _to_comparing(proving: Proving, job: ProofJob) -> ProofJob:
     lines, _ = proving.books.counts(job.wish.tenant)
     reached = replace(job, stage="comparing", place={**job.place, "line": ["", ""]}, done=0, total=lines)
     if unreadable := job.place.get("unreadable"):
-        words = f"{unreadable} records of the log could not be read; they are dead letters"
+        words = f"records of the log that could not be read and are dead letters: {unreadable}"
         reached = replace(reached, notes=(*job.notes, words))
     return _moved(proving, reached)
 
