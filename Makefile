@@ -112,9 +112,9 @@ bench-million: install ## a million memories imported, delivered, caught up with
 LOCK := $(BIN)/uv pip compile --quiet setup.cfg --override overrides.txt --generate-hashes --python-version 3.11 \
 	--universal --no-header --no-annotate
 lock: install-test ## write the lock files anew from setup.cfg
-	@$(LOCK) --extra stack -o requirements.lock
-	@$(LOCK) --extra stack --extra test -c requirements.lock -o requirements-test.lock
-	@$(LOCK) -c requirements.lock -o requirements-runtime.lock
+	@$(LOCK) --extra stack --extra meaning -o requirements.lock
+	@$(LOCK) --extra stack --extra meaning --extra test -c requirements.lock -o requirements-test.lock
+	@$(LOCK) --extra meaning -c requirements.lock -o requirements-runtime.lock
 	@echo "uv==$$($(BIN)/uv --version | cut -d ' ' -f 2)" | $(BIN)/uv pip compile --quiet --universal --generate-hashes \
 		--no-header --no-annotate - -o requirements-uv.lock
 	@echo "setuptools>=84,<85" | $(BIN)/uv pip compile --quiet --universal --generate-hashes \
