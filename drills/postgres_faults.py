@@ -4,7 +4,9 @@ import os
 import signal
 import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager, suppress
+from typing import Any
 
 import psutil
 import psycopg2
@@ -16,7 +18,7 @@ _BACKENDS = """
     SELECT pid FROM pg_stat_activity
     WHERE backend_type = 'client backend' AND application_name <> '' AND pid <> pg_backend_pid()
 """
-_MOST_CONNECTIONS = 300
+_MOST_CONNECTIONS, _HANDS = 200, 8
 
 
 def refuses(stage: Stage) -> bool:
@@ -60,13 +62,25 @@ def _signal(pid: int, number: int) -> None:
 
 
 def exhaust(stage: Stage) -> None:
-    """Take every connection that can be had and hold them for 15 s."""
+    """Take every connection that can be had and hold them for 15 s, with whatever somebody gives back meanwhile."""
     with ExitStack() as held:
-        for _ in range(_MOST_CONNECTIONS):
-            try:
-                connection = psycopg2.connect(stage.stack.environment["POSTGRES_DSN"], connect_timeout=3)
-            except psycopg2.OperationalError:
-                break
-            held.callback(connection.close)
+        _take(stage, _MOST_CONNECTIONS, held)
         stage.feel(lambda: refuses(stage))
-        stage.rest(15)
+        until = time.monotonic() + 15
+        while time.monotonic() < until:
+            stage.rest(0.2)
+            _take(stage, _HANDS, held)
+
+
+def _take(stage: Stage, tries: int, held: ExitStack) -> None:
+    with ThreadPoolExecutor(_HANDS) as hands:
+        for connection in hands.map(lambda _: _connected(stage), range(tries)):
+            if connection is not None:
+                held.callback(connection.close)
+
+
+def _connected(stage: Stage) -> Any:
+    try:
+        return psycopg2.connect(stage.stack.environment["POSTGRES_DSN"], connect_timeout=3)
+    except psycopg2.OperationalError:
+        return None
