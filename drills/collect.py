@@ -45,7 +45,9 @@ class Collector:
             dead_letters=self._database.dead_letters(),
             samples=samples,
             window=window,
-            proof=read("the system's own proof", lambda: wrong_by_its_own_proof(gateway, tenant)),
+            proof=read(
+                "the system's own proof", lambda: wrong_by_its_own_proof(gateway, tenant, window.patience_seconds)
+            ),
         )
 
     def _reading(self, store: str, read: Callable[[], tuple[T, ...]]) -> tuple[T, ...]:

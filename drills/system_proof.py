@@ -9,14 +9,13 @@ import requests
 from drills.observe import polite_client
 
 ROUTE: Final = "/v1/admin/memory/reconcile"
-PATIENCE_SECONDS: Final = 90.0
 _PAUSE_SECONDS: Final = 0.25
 _BUSY: Final = (409, 503)
 """Another proof is under way, or a part that the fault took away is not back yet."""
 _KINDS: Final = ("missing", "extra", "differing")
 
 
-def wrong_by_its_own_proof(gateway: str, tenant: str, patience_seconds: float = PATIENCE_SECONDS) -> tuple[str, ...]:
+def wrong_by_its_own_proof(gateway: str, tenant: str, patience_seconds: float) -> tuple[str, ...]:
     """What the system's own proof of this tenant found wrong, as sentences; or why there is no proof."""
     deadline = time.monotonic() + patience_seconds
     with polite_client() as http:

@@ -27,7 +27,7 @@ def test_a_clean_proof_is_nothing_wrong_however_long_the_system_needs_to_come_ba
     api.on("POST", ROUTE, away, busy, Reply({"job_id": "j-1"}, 202))
     api.on("GET", f"{ROUTE}/j-1", a_proof("running"), away, a_proof())
 
-    assert wrong_by_its_own_proof(base, "t1") == ()
+    assert wrong_by_its_own_proof(base, "t1", 60) == ()
     assert api.asked[0].json == {"tenant": "t1"}
 
 
@@ -36,7 +36,7 @@ def test_what_the_proof_finds_is_said_with_examples(api: ScriptedApi, base: str)
     api.on("POST", ROUTE, Reply({"job_id": "j-1"}, 202))
     api.on("GET", f"{ROUTE}/j-1", a_proof(clean=False, tenants={"t1": tenant}))
 
-    found = wrong_by_its_own_proof(base, "t1")
+    found = wrong_by_its_own_proof(base, "t1", 60)
 
     assert found == ("the system's proof finds 2 missing in wal", "for example {'event_id': 'm-1'}")
 
@@ -57,6 +57,6 @@ def test_no_proof_in_time_is_wrong_and_says_why(
     api.on("POST", ROUTE, asking)
     api.on("GET", f"{ROUTE}/j-1", reading)
 
-    (sentence,) = wrong_by_its_own_proof(base, "t1", patience_seconds=0.3)
+    (sentence,) = wrong_by_its_own_proof(base, "t1", 0.3)
 
     assert said in sentence
