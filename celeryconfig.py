@@ -48,9 +48,9 @@ enable_utc = True
 timezone = "UTC"
 
 
-def _every(task: TaskName, seconds: float, expires: float | None = None) -> dict[str, Any]:
+def _every(task: TaskName, seconds: float) -> dict[str, Any]:
     # `expires`: a stopped worker does not find a pile when it comes back.
-    options = {"expires": expires or seconds, "queue": QUEUE_OF[task]}
+    options = {"expires": RING_EXPIRES.get(task, seconds), "queue": QUEUE_OF[task]}
     return {"task": str(task), "schedule": every(seconds), "options": options}
 
 
@@ -62,7 +62,7 @@ beat_schedule = {
     # A ring that a frozen or dying slot took is missed by the others for no longer than this.
     "replicate": _every(TaskName.REPLICATE_WAL, 1.0),
     # A rebuild rings for itself; these take it up again after a kill.
-    "rebuild": _every(TaskName.REBUILD_WAL, 2.0, RING_EXPIRES[TaskName.REBUILD_WAL]),
+    "rebuild": _every(TaskName.REBUILD_WAL, 2.0),
     "rebuild brain": _every(TaskName.REBUILD_BRAIN, 2.0),
     "sweep": _every(TaskName.SWEEP, 1.0),
     "probe brain": _every(TaskName.PROBE_BRAIN, 1.0),

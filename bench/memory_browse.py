@@ -131,6 +131,7 @@ def _p95_ms(engine: Engine, wanted: MemoryFilter, size: int) -> float:
 def _export(dsn: str, folder: Path, rows: int) -> bool:
     """Seconds of our export and of COPY, one after the other, and what ours added to this process's memory."""
     engine = create_engine(dsn, 2, "bench export", UNHURRIED)
+    # A gateway's connection is open already, and COPY's is not counted either.
     engine.connect().close()
     exporting = Exporting(SqlExportStream(engine, 1, 1000), SystemClock(), rows)
     process = psutil.Process()

@@ -22,9 +22,10 @@ class Stretch:
 
     def add(self, rows: int, size: int, ours: float, bare: float) -> None:
         """The same for some rows more."""
-        self.rows, self.size, self.ours, self.bare = (
-            self.rows + rows, self.size + size, self.ours + ours, self.bare + bare,
-        )  # fmt: skip
+        self.rows += rows
+        self.size += size
+        self.ours += ours
+        self.bare += bare
 
     @property
     def ratio(self) -> float:

@@ -71,7 +71,7 @@ def main(sizes: tuple[int, ...] = SIZES) -> int:
         Stack(Path(folder), None, only={"postgres", "migrations", "kafka"}) as stack,
     ):
         engine = create_engine(stack.environment["POSTGRES_DSN"], 5, "bench", UNHURRIED)
-        sys.stdout.write("the replicator's code, batches of 500, against a bare execute_values\n")
+        sys.stdout.write(f"the replicator's code, batches of {BATCH}, against a bare execute_values\n")
         ratio = _ratio(engine, stack.environment["POSTGRES_DSN"], sizes)
         sys.stdout.write(f"ratio of all together {ratio:.2f}  goal {GOAL}\n")
         p50, p99 = _lag(engine, stack)
