@@ -5,8 +5,8 @@ in turns of a slice each, so that a busy machine is busy for both; `python -m be
 sizes only.
 
 Recall: 100,000 memories made of the words of our own documentation, as often as they occur there; by words alone and by
-meaning too, also in turns. The vectors of the memories are real ones, mixed and blurred, because a hundred thousand real
-ones would take hours; those of the questions are worked out in earnest, none is asked twice.
+meaning too, also in turns. The vectors of the memories are real ones, mixed and blurred, because a hundred thousand
+real ones would take hours; those of the questions are worked out in earnest, none is asked twice.
 """
 
 import json
