@@ -60,7 +60,10 @@ class Handler(BaseHTTPRequestHandler):
         path = self._note()
         body = json.loads(self.rfile.read(int(self.headers["Content-Length"])) or b"{}")
         script = self.gateway.script
-        if path != "/v1/session/message":
+        if path.endswith("/cancel") and not script.refusal:
+            self.gateway.session(path.split("/")[3]).stopped = True
+            self.reply(200, {"cancelled": True})
+        elif path != "/v1/session/message" and not path.endswith("/cancel"):
             self.reply(200, {"echo": body, "cookie": self.headers.get("Cookie")}, {"Set-Cookie": "b=2"})
         elif script.refusal:
             status, problem = script.refusal

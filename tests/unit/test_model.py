@@ -1,68 +1,17 @@
 """The model's client against an endpoint that misbehaves in every way: always an end, always a sentence for people."""
 
+import threading
 import time
-from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
 
-from app.adapters.http.model import OpenAIModel
-from app.domain.conversation import Answer, Usage, Utterance
+from app.adapters.stop_watch import Wish
+from app.domain.conversation_control import Why
+from app.domain.dialogue import Answer, Usage
 from app.domain.errors import ModelRefused, ModelUnavailable
-from app.domain.ports import Piece
-from app.settings import Misconfigured, read
 from tests.unit.model_peer import Line, ModelPeer, Reply
-
-LINES = [Utterance("system", "be kind"), Utterance("user", "hello")]
-TRACE = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
-
-
-@pytest.fixture
-def peers() -> Iterator[list[ModelPeer]]:
-    opened: list[ModelPeer] = []
-    yield opened
-    for peer in opened:
-        peer.close()
-
-
-@pytest.fixture
-def ask(peers: list[ModelPeer]) -> Any:
-    """Stream one answer from an endpoint that follows `reply`."""
-
-    def start(reply: Reply, models: Any = ({"id": "tiny"},), **variables: str) -> Iterator[Piece]:
-        peers.append(ModelPeer(reply, models))
-        limits = {"LLM_IDLE_SECONDS": "5", "LLM_TIMEOUT_SECONDS": "10", "LLM_MODEL": "tiny", **variables}
-        model = OpenAIModel(read({"LLM_BASE_URL": peers[-1].base, **limits}))
-        return model.stream(LINES, TRACE)
-
-    return start
-
-
-def whole(pieces: Iterator[Piece]) -> tuple[list[str], Answer]:
-    found = list(pieces)
-    assert found[-1].answer is not None
-    return [piece.text for piece in found[:-1]], found[-1].answer
-
-
-def in_turn(*doings: Callable[[Line], object]) -> Reply:
-    """One thing after another."""
-
-    def reply(line: Line) -> None:
-        line.begin()
-        for do in doings:
-            do(line)
-
-    return reply
-
-
-def told(error: BaseException) -> str:
-    """The error's text, held to what people may be shown."""
-    text = str(error)
-    assert text[0].isupper()
-    assert text.endswith(".")
-    assert "127.0.0.1" not in text
-    assert "Error" not in text
-    return text
+from tests.unit.model_rig import TRACE, in_turn, told, whole
 
 
 def test_pieces_come_as_they_are_said_and_the_answer_is_their_sum(ask: Any, peers: list[ModelPeer]) -> None:
@@ -130,13 +79,13 @@ def test_without_a_name_the_first_listed_model_is_asked_for_once(ask: Any, peers
         line.begin()
         line.say(line.body["model"], finish="stop")
 
-    assert whole(ask(reply, models=[{"id": "first"}, {"id": "second"}], LLM_MODEL=""))[1].text == "first"
+    assert whole(ask(reply, listed=[{"id": "first"}, {"id": "second"}], LLM_MODEL=""))[1].text == "first"
 
 
 @pytest.mark.parametrize("models", [[], None, [{}], "x", [7]], ids=str)
 def test_an_endpoint_without_a_model_is_refused_or_unavailable(ask: Any, models: Any) -> None:
     with pytest.raises((ModelRefused, ModelUnavailable)) as caught:
-        list(ask(lambda line: line.answer(500, b""), models=models, LLM_MODEL=""))
+        list(ask(lambda line: line.answer(500, b""), listed=models, LLM_MODEL=""))
 
     told(caught.value)
 
@@ -254,6 +203,39 @@ def test_silence_before_the_first_byte_ends_too(ask: Any) -> None:
     told(caught.value)
 
 
+@pytest.mark.parametrize("begun", [True, False])
+def test_a_wish_to_stop_hangs_up_also_in_the_middle_of_a_silence(ask: Any, peers: list[ModelPeer], begun: bool) -> None:
+    heard, hung_up = threading.Event(), threading.Event()
+
+    def reply(line: Line) -> None:
+        if begun:
+            line.begin()
+            line.say("Once")
+        heard.set()
+        if line.wait(60):
+            hung_up.set()
+
+    wish = Wish()
+    pieces = ask(reply, stop=wish)
+    threading.Thread(target=lambda: (heard.wait(20), wish.make(Why.CANCELLED))).start()
+
+    with pytest.raises(ModelUnavailable):
+        list(pieces)
+
+    assert hung_up.wait(2)
+
+
+def test_a_wish_that_was_made_before_asks_nobody_for_long(ask: Any) -> None:
+    wish = Wish()
+    wish.make(Why.CANCELLED)
+    began = time.monotonic()
+
+    with pytest.raises(ModelUnavailable):
+        list(ask(lambda line: line.wait(60), stop=wish))
+
+    assert time.monotonic() - began < 4
+
+
 def drip(line: Line, drop: bytes) -> None:
     while not line.wait(0.02):
         line.send(drop)
@@ -332,8 +314,3 @@ def test_an_answer_that_never_ends_is_cut_off_before_it_is_too_large_to_keep(ask
         list(ask(reply))
 
     assert "too long" in told(caught.value)
-
-
-def test_an_endpoint_that_is_not_set_is_a_matter_of_configuration() -> None:
-    with pytest.raises(Misconfigured, match="LLM_BASE_URL"):
-        list(OpenAIModel(read({})).stream(LINES, None))

@@ -8,7 +8,7 @@ against the cap. Nothing is retried, no redirect is followed, no proxy or netrc 
 import socket
 import threading
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from types import TracebackType
@@ -33,7 +33,7 @@ class Answer:
 
 
 class NoAnswer(Exception):
-    """The call ended without a complete answer; `kind` is `timeout`, `unreachable` or `too_big`."""
+    """The call ended without a complete answer; `kind` is `timeout`, `unreachable`, `too_big` or `forbidden`."""
 
     def __init__(self, kind: str) -> None:
         super().__init__(f"no answer: {kind}")
@@ -41,16 +41,25 @@ class NoAnswer(Exception):
 
 
 class BoundedHttp:
-    """Calls that end in time; one instance serves many threads, each with connections of its own."""
+    """Calls that end in time; one instance serves many threads, each with connections of its own.
 
-    def __init__(self, max_bytes: int) -> None:
+    `may_reach` is asked of the addresses that a host's name stands for, and of the one that was reached in the end.
+    Without `reads_bodies` an answer is its status and headers.
+    """
+
+    def __init__(
+        self, max_bytes: int, may_reach: Callable[[str], bool] | None = None, reads_bodies: bool = True
+    ) -> None:
         self._max_bytes = max_bytes
+        self._may_reach = may_reach
+        self._reads_bodies = reads_bodies
         self._local = threading.local()
 
     def send(
         self, method: str, url: str, headers: Mapping[str, str], body: bytes | None, deadline_seconds: float
     ) -> Answer:
         """The answer, whatever its status, within the deadline; else `NoAnswer`."""
+        _thread.may_reach = self._may_reach
         with _Cutoff(deadline_seconds) as cutoff:
             try:
                 answer = self._exchange(method, url, headers, body, deadline_seconds)
@@ -70,7 +79,7 @@ class BoundedHttp:
             method, url, headers=dict(headers), data=body, timeout=seconds, allow_redirects=False, stream=True
         )
         with response:
-            content = self._read(response)
+            content = self._read(response) if self._reads_bodies else b""
             return Answer(response.status_code, {k.lower(): v for k, v in response.headers.items()}, content)
 
     def _read(self, response: requests.Response) -> bytes:
@@ -136,8 +145,29 @@ class _Cutoff:
         _thread.cutoff = None
 
 
+def _addresses(host: str, port: int) -> list[str]:
+    try:
+        return [str(found[4][0]) for found in socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)]
+    except UnicodeError:
+        raise NoAnswer("unreachable") from None
+
+
 class _Watched(HTTPConnection):
     """A connection that hands its socket to the cutoff of the call that uses it."""
+
+    def _new_conn(self) -> socket.socket:
+        # A name may stand for something else by the time of the connection, so that one is asked, too; before anything
+        # is said on it, its TLS included.
+        may_reach = getattr(_thread, "may_reach", None)
+        if may_reach is None:
+            return super()._new_conn()
+        if not all(map(may_reach, _addresses(self._dns_host, self.port))):
+            raise NoAnswer("forbidden")
+        connected = super()._new_conn()
+        if not may_reach(connected.getpeername()[0]):
+            connected.close()
+            raise NoAnswer("forbidden")
+        return connected
 
     def connect(self) -> None:
         super().connect()

@@ -1,154 +1,146 @@
 """The model: any OpenAI-compatible endpoint, through the official client, with every wait bounded by ourselves.
 
-The client's own retries are off: a turn is retried by its row, in one place.
+The client's own retries are off: a turn is retried by its row, in one place. Asking once more within a call is another
+way of asking, for an endpoint that does not know a field, and shares the call's deadline.
 """
 
-import re
-import threading
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
-from typing import Any
+import socket
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
 
-import httpx2
-from openai import APIConnectionError, APIError, APIStatusError, APITimeoutError, OpenAI, Stream
+from openai import APIStatusError
 
+from app.adapters.http.breaker import Breaker, BreakerOpen
 from app.adapters.http.deadline import Deadline
-from app.domain.conversation import Answer, Usage, Utterance
+from app.adapters.http.model_answer import Heard
+from app.adapters.http.model_errors import BROKEN, translated
+from app.adapters.http.model_line import Events, ModelLines
+from app.adapters.http.model_request import Body, body_of, refused_field, without
+from app.domain.addresses import complaint_about
+from app.domain.conversation_control import Stop
+from app.domain.dialogue import ModelCall, Piece
 from app.domain.errors import ModelRefused, ModelUnavailable
-from app.domain.json_text import replace_unstorable
-from app.domain.ports import Piece
+from app.domain.profiles import Profile
 from app.settings import Settings
 
-LONGEST_ANSWER = 200_000
-_LONGEST_PAUSE_SECONDS = 300.0
-_REFUSED = {400, 401, 403, 404, 405, 413, 422}
-# What reading an answer of the wrong shape raises: the client does not check what it was sent.
-_BROKEN = (ModelUnavailable, APIError, httpx2.HTTPError, ValueError, TypeError, AttributeError, LookupError)
+_FAILURES_TO_OPEN = 5
+_OPEN_SECONDS = 5.0
+_MISUNDERSTOOD = {400, 422, 500, 501}
+_MOST_WAYS = 5
 
 
-@dataclass
-class _Heard:
-    """What has come of an answer so far."""
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """How long an answer may take in all, to begin, and between two of its pieces."""
 
-    text: str = ""
-    usage: Usage = field(default_factory=Usage)
-    finished: bool = False
+    total_seconds: float
+    first_seconds: float
+    idle_seconds: float
 
 
 class OpenAIModel:
-    """`Model` on one endpoint; the connection closes when the caller stops reading."""
+    """`Model` over HTTP; the connection closes when the caller stops reading."""
 
-    def __init__(self, settings: Settings) -> None:
-        self._settings = settings
-        self._client: OpenAI | None = None
-        self._name = settings.llm_model
-        self._calls = threading.local()
+    def __init__(self, limits: Limits, private_allowed: bool = True) -> None:
+        self._limits = limits
+        self._private_allowed = private_allowed
+        self._lines = ModelLines(limits.idle_seconds)
+        self._breakers: dict[tuple[str, str], Breaker] = {}
+        self._refused: dict[tuple[str, str, str], frozenset[str]] = {}
 
-    def stream(self, lines: Sequence[Utterance], traceparent: str | None) -> Iterator[Piece]:
+    @classmethod
+    def from_settings(cls, settings: Settings) -> "OpenAIModel":
+        """With the deadlines and the policy of `LLM_*`."""
+        total = settings.llm_timeout_seconds
+        limits = Limits(total, min(settings.llm_first_token_seconds, total), settings.llm_idle_seconds)
+        return cls(limits, settings.llm_allow_private)
+
+    def stream(self, profile: Profile, call: ModelCall, stop: Stop) -> Iterator[Piece]:
         """Pieces as they come; the last one carries the whole answer."""
-        with Deadline(self._settings.llm_timeout_seconds) as deadline:
+        with Deadline(self._limits.first_seconds, self._admit) as deadline:
+            stop.then(deadline.hang_up)
             try:
-                with self._open(lines, traceparent, deadline) as chunks:
-                    yield from self._read(chunks)
-            except _BROKEN as error:
+                pieces = self._pieces(profile, call, deadline)
+                with self._beginning(profile, stop):
+                    first = next(pieces)
+                yield first
+                yield from pieces
+            except BROKEN as error:
                 if deadline.is_over:
                     raise ModelUnavailable("The model took too long and was cut off.") from error
-                raise _translated(error) from error
+                raise translated(error, profile) from error
 
-    def _open(self, lines: Sequence[Utterance], traceparent: str | None, deadline: Deadline) -> Stream[Any]:
-        self._calls.deadline = deadline
-        client = self._connected()
-        messages: Any = [{"role": line.role, "content": line.content} for line in lines]
-        stream: Stream[Any] = client.chat.completions.create(
-            model=self._model_name(client),
-            messages=messages,
-            stream=True,
-            stream_options={"include_usage": True},
-            temperature=self._settings.llm_temperature,
-            max_tokens=self._settings.llm_max_output_tokens,
-            extra_headers={"traceparent": traceparent} if traceparent else None,
-        )
-        return stream
+    def takes_tools(self, profile: Profile) -> bool:
+        """Whether this endpoint took the tools that it was last offered."""
+        return "tools" not in self._refused.get(_place(profile), frozenset())
 
-    def _read(self, chunks: Stream[Any]) -> Iterator[Piece]:
-        heard = _Heard()
-        for chunk in chunks:
-            text = _absorb(chunk, heard)
-            if len(heard.text) > LONGEST_ANSWER:
-                raise ModelUnavailable("The model's answer is too long to be kept.")
-            if text:
-                yield Piece(text)
-        if not heard.finished:
-            raise ModelUnavailable("The model broke off in the middle of its answer.")
-        if not heard.text:
-            raise ModelUnavailable("The model answered with nothing.")
-        yield Piece("", Answer(heard.text, self._name, heard.usage))
+    def _pieces(self, profile: Profile, call: ModelCall, deadline: Deadline) -> Iterator[Piece]:
+        name = self._lines.model_name(profile, deadline)
+        heard, waits = Heard(), True
+        with self._open(profile, name, call, deadline) as events:
+            for chunk in events.chunks():
+                text = heard.absorb(chunk)
+                if waits and heard.begun:
+                    waits = False
+                    deadline.prolong(self._limits.total_seconds)
+                if text:
+                    yield Piece(text)
+        yield Piece("", heard.answer(name, events.ended))
 
-    def _connected(self) -> OpenAI:
-        if self._client is None:
-            settings = self._settings
-            settings.require("llm_base_url")
-            self._client = OpenAI(
-                base_url=settings.llm_base_url,
-                api_key=settings.llm_api_key.get_secret_value() or "none",
-                max_retries=0,
-                timeout=httpx2.Timeout(settings.llm_idle_seconds, connect=3.0),
-                http_client=httpx2.Client(
-                    trust_env=False,
-                    follow_redirects=False,
-                    # Every call has a connection of its own: only one that is seen opening can be cut off in time.
-                    limits=httpx2.Limits(max_keepalive_connections=0),
-                    event_hooks={"request": [self._watch]},
-                ),
-            )
-        return self._client
+    def _open(self, profile: Profile, name: str, call: ModelCall, deadline: Deadline) -> Events:
+        """The stream that an endpoint begins, asked without the fields that it does not know."""
+        body = body_of(profile, name, call)
+        refused = self._refused.get(_place(profile), frozenset())
+        for _ in range(_MOST_WAYS):
+            try:
+                sent = without(body, refused)
+                events = self._lines.open(profile, sent, deadline, traceparent=call.traceparent)
+            except APIStatusError as error:
+                refused |= {_unknown_field(sent, error)}
+            else:
+                self._refused[_place(profile)] = refused
+                return events
+        raise ModelRefused("The model's endpoint refused every way of asking it.")
 
-    def _watch(self, request: httpx2.Request) -> None:
-        request.extensions["trace"] = self._calls.deadline.watch
+    @contextmanager
+    def _beginning(self, profile: Profile, stop: Stop) -> Iterator[None]:
+        """Let it begin to answer unless this endpoint failed too often a moment ago; how it went is counted."""
+        breaker = self._breakers.setdefault((profile.base_url, profile.path), _breaker())
+        try:
+            with breaker.attempt() as attempt:
+                try:
+                    yield
+                except BROKEN as error:
+                    attempt.inconclusive = stop.why() is not None
+                    attempt.blameless = _is_blameless(translated(error, profile))
+                    raise
+        except BreakerOpen as error:
+            words = "The model's endpoint failed several times in a row and is left alone for a moment."
+            raise ModelUnavailable(words, max(error.retry_after or 0, _OPEN_SECONDS)) from error
 
-    def _model_name(self, client: OpenAI) -> str:
-        if not self._name:
-            models = client.models.list().data
-            if not models:
-                raise ModelRefused("The model's endpoint lists no model; set LLM_MODEL.")
-            self._name = str(models[0].id)
-        return self._name
+    def _admit(self, connection: socket.socket) -> None:
+        complaint = complaint_about(connection.getpeername()[0], self._private_allowed)
+        if complaint is not None:
+            raise ModelRefused(f"The model's endpoint is not called: {complaint}.")
 
 
-def _absorb(chunk: Any, heard: _Heard) -> str:
-    """The new text in a chunk; one that is no chunk raises one of `_BROKEN`."""
-    usage = getattr(chunk, "usage", None)
-    if usage is not None:
-        heard.usage = Usage(int(usage.prompt_tokens or 0), int(usage.completion_tokens or 0))
-    if not getattr(chunk, "choices", None):
-        return ""
-    choice = chunk.choices[0]
-    heard.finished = heard.finished or choice.finish_reason is not None
-    text = replace_unstorable((choice.delta.content if choice.delta else None) or "")
-    heard.text += text
-    return text
+def _place(profile: Profile) -> tuple[str, str, str]:
+    return profile.base_url, profile.path, profile.model
 
 
-def _translated(error: Exception) -> Exception:
-    match error:
-        case ModelUnavailable():
-            return error
-        case APIStatusError():
-            return _status(error)
-        case APITimeoutError():
-            return ModelUnavailable("The model did not answer in time.")
-        case APIConnectionError():
-            return ModelUnavailable("The model's endpoint could not be reached.")
-        case httpx2.TimeoutException():
-            return ModelUnavailable("The model fell silent in the middle of its answer.")
-    return ModelUnavailable("The model's endpoint sent something that is not an answer.")
+def _breaker() -> Breaker:
+    return Breaker(_FAILURES_TO_OPEN, _OPEN_SECONDS, float("inf"))
 
 
-def _status(error: APIStatusError) -> Exception:
-    if error.status_code in (401, 403):
-        return ModelRefused("The model's endpoint refused the key; check LLM_API_KEY.")
-    if error.status_code in _REFUSED:
-        return ModelRefused(f"The model's endpoint refused the request ({error.status_code}); check LLM_MODEL.")
-    after = error.response.headers.get("Retry-After", "")
-    seconds = min(float(after), _LONGEST_PAUSE_SECONDS) if re.fullmatch("[0-9]+", after) else None
-    return ModelUnavailable(f"The model's endpoint answered {error.status_code}.", seconds)
+def _unknown_field(sent: Body, error: APIStatusError) -> str:
+    """The field that this refusal is about; the refusal itself where it is about none that we can do without."""
+    field = refused_field(sent, error.response.text) if error.status_code in _MISUNDERSTOOD else None
+    if field is None:
+        raise error
+    return field
+
+
+def _is_blameless(error: Exception) -> bool:
+    """Whether the endpoint is there and had a reason: nobody has to be spared from it."""
+    return isinstance(error, ModelRefused) or (isinstance(error, ModelUnavailable) and error.retry_after is not None)
