@@ -16,6 +16,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from app.domain.tool_ports import How, ToolRun
+from app.domain.tools import ToolCall
 from app.settings import Settings
 
 _GLANCE_SECONDS = 0.1
@@ -31,10 +32,10 @@ class ToolProcesses:
         self._modules = modules
         self._timeout = timeout_seconds
 
-    def run(self, tool: str, args: Mapping[str, Any], stopping: Callable[[], bool], grace_seconds: float) -> ToolRun:
+    def run(self, call: ToolCall, stopping: Callable[[], bool], grace_seconds: float) -> ToolRun:
         """One process from its start to its end."""
         began = time.monotonic()
-        asked = {"modules": self._modules, "tool": tool, "args": dict(args)}
+        asked = {"modules": self._modules, "tool": call.tool, "args": dict(call.args)}
         process = _start(asked)
         try:
             how, reason, answer = self._listen(process, began, stopping, grace_seconds)

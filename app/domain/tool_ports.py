@@ -1,6 +1,6 @@
 """What tool calls need from the world, as roles; each is implemented by one adapter and one fake."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from enum import StrEnum
@@ -70,7 +70,17 @@ class ToolRun:
 class ToolRunner(Protocol):
     """Runs tools where they can harm nobody's process."""
 
-    def run(self, tool: str, args: Mapping[str, Any], stopping: Callable[[], bool], grace_seconds: float) -> ToolRun:
+    def run(self, call: ToolCall, stopping: Callable[[], bool], grace_seconds: float) -> ToolRun:
         """Run to the end, to the runner's own time limit, or until `grace_seconds` after `stopping` began to say so.
         Never raises for what a tool does; when it returns, nothing of the run is left.
         """
+
+
+class CallersMemories(Protocol):
+    """The memories of whoever asked for a call: of its tenant, in its place."""
+
+    def remember(self, call: ToolCall, content: str, tags: Sequence[str]) -> dict[str, Any]:
+        """Keep it, once for each call however often it runs; as JSON data, how it stands."""
+
+    def recall(self, call: ToolCall, query: str, top_k: int) -> dict[str, Any]:
+        """At most so many memories that answer this, as JSON data."""

@@ -97,7 +97,7 @@ def _run(call: ToolCall, bench: Workbench) -> ToolRun:
     bench.meter.running(call.tool, 1)
     try:
         grace = 0.0 if call.effect.repeatable else GRACE_SECONDS
-        return bench.runner.run(call.tool, call.args, bench.stopping, grace)
+        return bench.runner.run(call, bench.stopping, grace)
     finally:
         bench.meter.running(call.tool, -1)
 
@@ -130,6 +130,9 @@ def _finish(call: ToolCall, end: ToolEnd, bench: Workbench) -> str:
     ended = insist(lambda: bench.calls.finish(call, event, end, place), bench.clock)
     bench.broadcast.publish(call.session_id, envelope(ended))
     bench.doorbell.ring(TaskName.SYNC_MEMORIES)
+    if call.turn_event_id is not None:
+        # Which call of its step is the last one is for the turn's claim to see.
+        bench.doorbell.ring(TaskName.RESPOND, call.turn_event_id)
     bench.meter.ended(call.tool, end.state if end.state in ("unknown", "dead") else end.status.value, end.seconds)
     return end.state
 

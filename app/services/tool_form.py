@@ -36,7 +36,7 @@ def call_in(form: ToolForm, tools: Mapping[str, Tool], default_tenant: str, trac
     tool = tools.get(form.tool_name)
     if tool is None:
         raise NotFound(f"there is no tool called {form.tool_name}; GET /v1/tools lists those that there are")
-    _check(tool, form.args)
+    check_arguments(tool, form.args)
     return ToolRequest(
         call_id=str(uuid.uuid4()),
         session_id=form.session_id,
@@ -51,7 +51,8 @@ def call_in(form: ToolForm, tools: Mapping[str, Tool], default_tenant: str, trac
     )
 
 
-def _check(tool: Tool, args: dict[str, Any]) -> None:
+def check_arguments(tool: Tool, args: dict[str, Any]) -> None:
+    """`WrongArguments` where they break the tool's schema or are too many bytes."""
     if len(json.dumps(args, ensure_ascii=False).encode()) > MAX_ARGS_BYTES:
         _refuse(tool, WrongField((), f"all of them together must be at most {MAX_ARGS_BYTES} bytes of JSON"))
     try:

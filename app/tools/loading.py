@@ -10,7 +10,7 @@ from pydantic import BaseModel
 from app.domain.errors import Misconfigured
 from app.domain.tools import Effect, Tool
 
-BUILT_IN = ("app.tools.echo", "app.tools.timestamp")
+BUILT_IN = ("app.tools.echo", "app.tools.recall", "app.tools.remember", "app.tools.timestamp")
 _NAME = re.compile(r"[a-z][a-z0-9_]{0,63}")
 
 

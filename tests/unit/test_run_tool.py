@@ -8,7 +8,7 @@ import pytest
 
 from app.domain.leases import MAX_ATTEMPTS
 from app.domain.tool_ports import How, ToolRun
-from app.domain.tools import MAX_RESULT_BYTES, Effect, ToolRequest
+from app.domain.tools import MAX_RESULT_BYTES, Effect, ToolCall, ToolRequest
 from app.routing import TaskName
 from app.services.run_tool import GRACE_SECONDS, MAX_BREAKS, ToolMeter, Workbench, run_tool
 from tests.builders import a_tool_request
@@ -29,8 +29,8 @@ class ScriptedRunner:
     script: list[Script]
     ran: list[tuple[str, Mapping[str, Any], float]] = field(default_factory=list)
 
-    def run(self, tool: str, args: Mapping[str, Any], stopping: Callable[[], bool], grace_seconds: float) -> ToolRun:
-        self.ran.append((tool, args, grace_seconds))
+    def run(self, call: ToolCall, stopping: Callable[[], bool], grace_seconds: float) -> ToolRun:
+        self.ran.append((call.tool, call.args, grace_seconds))
         step = self.script.pop(0) if len(self.script) > 1 else self.script[0]
         return step if isinstance(step, ToolRun) else step()
 

@@ -11,17 +11,18 @@ import pytest
 
 from app.adapters.tool_process import ToolProcesses
 from app.domain.tool_ports import How, ToolRun
+from tests.builders import a_tool_call
 from tests.conftest import ROOT, eventually
 
 TOOLS = ToolProcesses("tests.odd_tools", timeout_seconds=60)
 
 
 def odd(how: str, runner: ToolProcesses = TOOLS) -> ToolRun:
-    return runner.run("odd", {"how": how}, lambda: False, 0)
+    return runner.run(a_tool_call("odd", {"how": how}), lambda: False, 0)
 
 
 def test_a_tool_runs_in_a_process_of_its_own_and_answers() -> None:
-    found = TOOLS.run("echo", {"text": "Ärger 🙂"}, lambda: False, 0)
+    found = TOOLS.run(a_tool_call("echo", {"text": "Ärger 🙂"}), lambda: False, 0)
 
     assert (found.how, found.value) == (How.ANSWERED, {"text": "Ärger 🙂"})
     assert found.seconds > 0
@@ -63,14 +64,14 @@ def test_a_tool_that_hangs_is_stopped_at_its_time() -> None:
 
 
 def test_a_worker_that_is_to_end_does_not_wait_for_what_can_be_repeated() -> None:
-    found = TOOLS.run("odd", {"how": "hangs"}, lambda: True, 0)
+    found = TOOLS.run(a_tool_call("odd", {"how": "hangs"}), lambda: True, 0)
 
     assert found.how is How.INTERRUPTED
     assert found.seconds < 10
 
 
 def test_a_tool_has_its_grace_once_its_worker_is_to_end() -> None:
-    found = TOOLS.run("echo", {"text": "hi"}, lambda: True, 30)
+    found = TOOLS.run(a_tool_call("echo", {"text": "hi"}), lambda: True, 30)
 
     assert found.how is How.ANSWERED
 
@@ -94,8 +95,8 @@ def test_a_tool_knows_no_secret_of_ours(monkeypatch: pytest.MonkeyPatch) -> None
 
 def test_a_tool_does_not_outlive_a_worker_that_is_killed() -> None:
     script = (
-        "from app.adapters.tool_process import ToolProcesses;"
-        "ToolProcesses('tests.odd_tools', 600).run('odd', {'how': 'hangs'}, lambda: False, 0)"
+        "from app.adapters.tool_process import ToolProcesses; from tests.builders import a_tool_call;"
+        "ToolProcesses('tests.odd_tools', 600).run(a_tool_call('odd', {'how': 'hangs'}), lambda: False, 0)"
     )
     environment = {**os.environ, "PYTHONPATH": str(ROOT)}
     worker = subprocess.Popen([sys.executable, "-c", script], env=environment, cwd=ROOT)

@@ -98,4 +98,6 @@ def _call(row: RowMapping) -> ToolCall:
         lease_owner=row["lease_owner"],
         failures=row["failures"],
         traceparent=row["traceparent"],
+        persona_id=row["persona_id"],
+        turn_event_id=row["turn_event_id"],
     )

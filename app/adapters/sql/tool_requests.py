@@ -11,8 +11,9 @@ from app.domain.events import SessionEvent
 from app.domain.tools import ToolRequest, queued_event
 
 _QUEUE_CALL = text("""
-    INSERT INTO tool_calls (call_id, session_id, tenant, persona_id, tool, effect, args, metadata, traceparent)
-    VALUES (:call_id, :session_id, :tenant, :persona_id, :tool, :effect, CAST(:args AS jsonb),
+    INSERT INTO tool_calls (call_id, session_id, turn_event_id, tenant, persona_id, tool, effect, args, metadata,
+                            traceparent)
+    VALUES (:call_id, :session_id, :turn_event_id, :tenant, :persona_id, :tool, :effect, CAST(:args AS jsonb),
             CAST(:metadata AS jsonb), :traceparent)
 """)
 
@@ -33,11 +34,18 @@ def _keep(connection: Connection, request: ToolRequest) -> SessionEvent:
     place = take_places(connection, request, 1)
     event = place_event(queued_event(request), place, request.session_id, None, request.traceparent)
     append_event(connection, event)
+    queue_call(connection, request, event)
+    return event
+
+
+def queue_call(connection: Connection, request: ToolRequest, event: SessionEvent) -> None:
+    """Owe the call whose event this is; the event knows whose its session is."""
     connection.execute(
         _QUEUE_CALL,
         {
             "call_id": request.call_id,
             "session_id": request.session_id,
+            "turn_event_id": request.turn_event_id,
             "tenant": event.tenant,
             "persona_id": event.persona_id,
             "tool": request.tool,
@@ -47,4 +55,3 @@ def _keep(connection: Connection, request: ToolRequest) -> SessionEvent:
             "traceparent": request.traceparent,
         },
     )
-    return event
