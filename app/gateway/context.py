@@ -4,6 +4,7 @@ import re
 import secrets
 import time
 import uuid
+from collections.abc import Collection
 
 from flask import Flask, Response, g, request
 
@@ -23,7 +24,7 @@ DOCS_CSP = (
 
 def carry_context(app: Flask, settings: Settings) -> None:
     """Install what runs before and after every request."""
-    allowed = {origin.strip() for origin in settings.gateway_cors_origins.split(",") if origin.strip()}
+    allowed = settings.allowed_origins
 
     @app.before_request
     def begin() -> Response | None:
@@ -54,19 +55,20 @@ def _new_trace() -> str:
     return f"00-{secrets.token_hex(16)}-{secrets.token_hex(8)}-01"
 
 
-def _preflight(allowed: set[str]) -> Response | None:
+def _preflight(allowed: Collection[str]) -> Response | None:
     if request.method != "OPTIONS" or request.headers.get("Origin") not in allowed:
         return None
     headers = {
         "Access-Control-Allow-Methods": "GET, POST, PUT, PATCH, DELETE",
         "Access-Control-Allow-Headers": "Content-Type, Idempotency-Key, Last-Event-ID, X-Request-ID, Authorization,"
-        " X-Agent-Profile, X-Universe-Id, X-Persona-Id, X-CSRF-Token, traceparent",
+        " X-Agent-Profile, X-Universe-Id, X-Persona-Id, X-CSRF-Token, traceparent, MCP-Protocol-Version, Mcp-Method,"
+        " Mcp-Name",
         "Access-Control-Max-Age": "600",
     }
     return Response(status=204, headers=headers)
 
 
-def _allow_origin(response: Response, allowed: set[str]) -> None:
+def _allow_origin(response: Response, allowed: Collection[str]) -> None:
     if allowed:
         response.vary.add("Origin")
     origin = request.headers.get("Origin")
