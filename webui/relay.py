@@ -20,6 +20,8 @@ from webui.sse import ServerEvent, write
 _LOOK_SECONDS = 0.25
 _CLOSE_CODES = {401: 4401, 403: 4403, 404: 4404, 400: 1008, 422: 1008}
 _RESTART = 1012
+_LONGEST_HTML_BYTES = 131_072
+"""With the text itself, which is at most half of that, it stays well below what our websockets send."""
 
 
 class Watch:
@@ -62,12 +64,15 @@ class Watch:
 
 
 def with_html(event: ServerEvent) -> dict[str, Any]:
-    """The item of one event as the page gets it: with its cursor, and final answers with their HTML."""
+    """The item of one event as the page gets it: with its cursor, and final answers that came whole with their HTML."""
     item: dict[str, Any] = json.loads(event.data or "{}")
     if event.id:
         item["cursor"] = event.id
-    if item.get("type") == "assistant.final":
-        item["metadata"] = {**(item.get("metadata") or {}), "html": render(str(item.get("message", "")))}
+    metadata = item.get("metadata") or {}
+    if item.get("type") == "assistant.final" and "truncated" not in metadata:
+        html = render(str(item.get("message", "")))
+        if len(html.encode()) <= _LONGEST_HTML_BYTES:
+            item["metadata"] = {**metadata, "html": html}
     return item
 
 

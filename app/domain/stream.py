@@ -12,6 +12,7 @@ from typing import Any
 
 from app.domain.errors import Rejected
 from app.domain.events import ENDS_A_TURN, EventType, live_item
+from app.domain.long_items import LONGEST_PIECE, fitting
 
 _CURSOR = re.compile(r"([0-9]{1,18})(?:\.([1-9][0-9]{0,8})\.([0-9]{1,9}))?")
 
@@ -75,7 +76,7 @@ class StreamMerge:
             self.cursor = Cursor(self.cursor.seq, self.cursor.attempt, 0)
             yield self._live(EventType.RESET, "", {"attempt": item["metadata"]["attempt"]}, now)
         self._advance(kind, seq, item)
-        yield dict(item) | {"cursor": str(self.cursor)}
+        yield fitting(dict(item) | {"cursor": str(self.cursor)})
 
     def _advance(self, kind: EventType, seq: int, item: Mapping[str, Any]) -> None:
         if kind in ENDS_A_TURN:
@@ -94,10 +95,10 @@ class StreamMerge:
         seen = self.cursor.offset
         if piece.offset > seen:
             raise StreamGap
-        fresh = piece.text[seen - piece.offset :]
-        if fresh:
-            self.cursor = Cursor(self.cursor.seq, piece.attempt, seen + len(fresh))
-            yield self._live(EventType.DELTA, fresh, {"offset": seen, "attempt": piece.attempt}, now)
+        for start in range(seen, piece.offset + len(piece.text), LONGEST_PIECE):
+            fresh = piece.text[start - piece.offset :][:LONGEST_PIECE]
+            self.cursor = Cursor(self.cursor.seq, piece.attempt, start + len(fresh))
+            yield self._live(EventType.DELTA, fresh, {"offset": start, "attempt": piece.attempt}, now)
 
     def partial(self, piece: Delta, now: datetime) -> Iterator[dict[str, Any]]:
         """The same for durable text, read after the events up to the cursor: it tells which attempt is running."""

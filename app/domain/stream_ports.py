@@ -9,7 +9,8 @@ from app.domain.stream import Delta
 class StreamStore(Protocol):
     """What a stream reads from Postgres."""
 
-    def session_exists(self, session_id: str) -> bool: ...
+    def tenant_of(self, session_id: str) -> str | None:
+        """Whose session this is; None where nothing was ever said."""
 
     def head(self, session_id: str) -> int: ...
 

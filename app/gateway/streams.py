@@ -1,18 +1,19 @@
 """A session's stream as server-sent events and as a websocket; both carry the same items and cursors."""
 
-import json
 import socket
-from collections.abc import Iterator
-from contextlib import closing
+from collections.abc import Collection, Iterator
+from contextlib import ExitStack, closing
 from typing import Annotated, Any
 
 from flask import Flask, Response, g, request
 from flask_sock import Sock
 from pydantic import Field
 
-from app.adapters.http.open_streams import STOPPING, Slot, bound_sending, client_left, client_socket
+from app.adapters.http.open_streams import STOPPING, bound_sending, client_left, client_socket
 from app.adapters.http.websocket import SOCK_SERVER_OPTIONS, SafeSocket, check_upgrade, is_upgrade
+from app.domain.audience import crowds_of
 from app.domain.errors import NotFound, Retryable, SlowReader
+from app.domain.long_items import as_json
 from app.gateway.api import Area, Query
 from app.gateway.conversation import known_session
 from app.gateway.room import room
@@ -36,23 +37,32 @@ class StreamQuery(Query):
     "The session's stream as server-sent events; resumes from Last-Event-ID or ?after=",
     query=StreamQuery,
     answer="text/event-stream",
-    errors=(404, 422, 503),
+    errors=(404, 422, 429, 503),
     headers={"Last-Event-ID": "The cursor to resume from"},
 )
 def follow_as_sse(session_id: str, query: StreamQuery) -> Response:
     """Open the stream; it ends only when the reader leaves or this process restarts."""
     if room().serving.settings.gateway_disable_sse:
         raise NotFound("server-sent events are switched off here; use the websocket")
-    known_session(session_id)
-    slot = room().slots.take()
     after = request.headers.get("Last-Event-ID") or query.after
     sock = client_socket(request.environ)
     if sock is not None:
         bound_sending(sock)
+    place = _take_place(session_id)
     items = follow_session(session_id, after, room().serving.stream_room, lambda: _is_over(sock))
     response = Response(_as_sse(items), mimetype="text/event-stream", headers={"X-Accel-Buffering": "no"})
-    response.call_on_close(slot.release)
+    response.call_on_close(place.close)
     return response
+
+
+def _take_place(session_id: str) -> ExitStack:
+    """A place among the streams of this process, of the session and of its tenant; closing it gives it back."""
+    tenant, settings = known_session(session_id), room().serving.settings
+    limits = settings.gateway_max_session_streams, settings.gateway_max_tenant_streams
+    with ExitStack() as place:
+        place.callback(room().slots.take().release)
+        place.callback(room().serving.audience.enter(crowds_of(session_id, tenant, *limits)))
+        return place.pop_all()
 
 
 def _is_over(sock: socket.socket | None) -> bool:
@@ -72,10 +82,10 @@ def _as_sse(items: Iterator[dict[str, Any]]) -> Iterator[str]:
 
 def _event(item: dict[str, Any]) -> str:
     cursor = f"id: {item['cursor']}\n" if "cursor" in item else ""
-    return f"{cursor}data: {json.dumps(item, ensure_ascii=False, separators=(',', ':'))}\n\n"
+    return f"{cursor}data: {as_json(item)}\n\n"
 
 
-def serve_websockets(app: Flask, allowed_origins: set[str]) -> None:
+def serve_websockets(app: Flask, allowed_origins: Collection[str]) -> None:
     """Mount `WS /v1/session/<id>/stream`; whatever can be refused is refused before the upgrade."""
     app.config["SOCK_SERVER_OPTIONS"] = SOCK_SERVER_OPTIONS
     sock = Sock(app)
@@ -85,14 +95,13 @@ def serve_websockets(app: Flask, allowed_origins: set[str]) -> None:
         if not is_upgrade(request.environ) or request.endpoint is None:
             return
         check_upgrade(request.environ, allowed_origins)
-        known_session((request.view_args or {}).get("session_id", ""))
-        g.slot = room().slots.take()
+        g.place = _take_place((request.view_args or {}).get("session_id", ""))
 
     @app.teardown_request
-    def free_slot(_error: BaseException | None) -> None:
-        slot: Slot | None = g.pop("slot", None)
-        if slot is not None:
-            slot.release()
+    def give_place_back(_error: BaseException | None) -> None:
+        place: ExitStack | None = g.pop("place", None)
+        if place is not None:
+            place.close()
 
     @sock.route("/v1/session/<session_id>/stream")  # type: ignore[untyped-decorator]
     def follow_as_websocket(raw: Any, session_id: str) -> None:

@@ -14,7 +14,7 @@ def worker(store: StoreRig) -> Process:
 def test_an_unknown_session_has_nothing(store: StoreRig) -> None:
     nobody = an_id("s-")
 
-    assert not store.stream.session_exists(nobody)
+    assert store.stream.tenant_of(nobody) is None
     assert store.stream.head(nobody) == 0
     assert store.stream.events_after(nobody, 0, 10) == []
     assert store.stream.partial(nobody) is None
@@ -26,6 +26,7 @@ def test_events_come_after_the_cursor_in_order_and_in_pages(store: StoreRig) -> 
     for number in range(3):
         store.inbox.accept(a_message(f"m{number}", session_id), None)
 
+    assert store.stream.tenant_of(session_id) == a_message().tenant
     assert store.stream.head(session_id) == 6
     assert [event["seq"] for event in store.stream.events_after(session_id, 0, 4)] == [1, 2, 3, 4]
     assert [event["seq"] for event in store.stream.events_after(session_id, 4, 4)] == [5, 6]

@@ -153,6 +153,25 @@ def test_a_reader_that_left_inside_an_answer_finds_the_rest_of_its_text(gateway:
     assert first.ends[0]["message"] == "Once upon a time."
 
 
+def test_an_answer_that_is_too_long_for_a_frame_can_be_fetched_whole(gateway: Gateway, answerer: Answerer) -> None:
+    pieces = ("\U0001f600" * 50_000, "é" * 50_000)
+    receipt = gateway.say("tell me")
+    assert answerer.answer(receipt["event_id"], *pieces) == "done"
+
+    for told in (by_sse(gateway, receipt["session_id"]), by_websocket(gateway, receipt["session_id"])):
+        final = told[-1]
+        assert all(len(json.dumps(item, ensure_ascii=False).encode()) <= 65_536 for item in told)
+        assert final["message"] == final["message"][:1] * len(final["message"])
+        whole = gateway.get(final["metadata"]["truncated"]["href"]).json()
+        assert whole["id"] == final["seq"]
+        assert whole["payload"]["message"] == "".join(pieces)
+
+
+@pytest.mark.parametrize("seq", ["5", "0", "-1", "x", "1.5", "9" * 30, "%D9%A3"])
+def test_an_event_that_is_not_there_is_404(gateway: Gateway, answered: str, seq: str) -> None:
+    assert_problem(gateway.get(f"/v1/sessions/{answered}/events/{seq}"), 404)
+
+
 def test_the_last_event_id_is_a_cursor_too(gateway: Gateway, answered: str) -> None:
     with gateway.sse(answered, **{"Last-Event-ID": "3"}) as items:
         assert next(item for item in items if item.get("seq"))["seq"] == 4
@@ -277,6 +296,34 @@ def test_more_streams_than_there_is_room_for_are_told_to_come_back(servers: Any)
         assert time.monotonic() - began < 5, "the room of those who left stayed taken"
     finally:
         small.stop()
+
+
+def assert_full(gateway: Gateway, session_id: str, name: str) -> None:
+    answer = gateway.get(f"/v1/session/{session_id}/events")
+    assert_problem(answer, 429, name)
+    assert int(answer.headers["Retry-After"]) > 0
+    with pytest.raises(websocket.WebSocketBadStatusException) as refused, gateway.websocket(session_id):
+        pass
+    assert refused.value.status_code == 429
+
+
+def test_readers_of_a_session_and_of_a_tenant_are_limited_over_all_processes(servers: Any) -> None:
+    limits = {"GATEWAY_MAX_SESSION_STREAMS": "2", "GATEWAY_MAX_TENANT_STREAMS": "3", "GATEWAY_WORKERS": "1"}
+    tenant = {"metadata": {"tenant": an_id("t-")}}
+    gateways = [Gateway(servers.environment, **limits).start() for _ in range(2)]
+    try:
+        one, other = (gateways[0].say(**tenant)["session_id"] for _ in range(2))
+        with gateways[0].websocket(one), gateways[1].sse(one) as items:
+            next(items)
+            for each in gateways:
+                assert_full(each, one, "This session has 2 open streams")
+            with gateways[1].websocket(other):
+                assert_full(gateways[0], other, "This tenant has 3 open streams")
+                assert is_open(gateways[0], gateways[0].say()["session_id"])
+        eventually(lambda: is_open(gateways[0], one))
+    finally:
+        for each in gateways:
+            each.stop()
 
 
 def test_a_stopping_gateway_tells_its_readers_to_come_back(servers: Any) -> None:

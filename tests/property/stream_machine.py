@@ -1,5 +1,5 @@
-"""A session's stream under everything that can happen to it: attempts that die and zombies that go on talking, live
-items lost, doubled and late, Redis away, readers that drop anywhere and resume from any cursor they ever had.
+"""A session's stream under everything that can happen to it: attempts that die or wait for tools, zombies that go on
+talking, live items lost, doubled and late, Redis away, readers that drop anywhere and resume from any cursor they had.
 """
 
 from collections.abc import Generator
@@ -12,8 +12,9 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, pr
 from app.domain.conversation import Turn
 from app.domain.errors import LeaseLost, SlowReader
 from app.domain.events import EventType, NewEvent, envelope, live_item
+from app.domain.tools import ToolEnd, ToolStatus, result_event
 from app.services.follow_session import StreamRoom, follow_session
-from tests.builders import a_final, a_message, a_thought, an_id
+from tests.builders import a_final, a_message, a_step, a_thought, an_id
 from tests.fakes import FakeClock, InMemoryFeed, InMemoryStore
 from tests.fakes_store import FakePresence, InMemoryTurns
 from tests.unit.session_history import Reader
@@ -146,6 +147,31 @@ class StreamMachine(RuleBasedStateMachine):
     def postpone(self) -> None:
         attempt = self.attempts[-1]
         attempt.turns.postpone(attempt.turn, 1.0, "the model is away")
+
+    @precondition(lambda self: self.attempts)
+    @rule(calls=st.integers(0, 2), fate=_fates)
+    def ask_for_tools(self, calls: int, fate: str) -> None:
+        """What the attempt has said by then was said on the way; the answer is what a later one says."""
+        attempt = self.attempts[-1]
+        try:
+            events = attempt.turns.take_step(attempt.turn, a_step(attempt.turn, calls, refusals=1))
+        except LeaseLost:
+            assert self.is_over(attempt)
+            return
+        attempt.ended = True
+        for event in events:
+            self.publish(envelope(event), fate)
+
+    @rule(fate=_fates)
+    def the_tools_answer(self, fate: str) -> None:
+        presence = self.store.presence(an_id("p-"))
+        presence.start()
+        calls = self.store.tool_calls(presence)
+        for call_id in calls.due(10):
+            call = calls.claim(call_id)
+            assert call is not None
+            end = ToolEnd("succeeded", ToolStatus.SUCCESS, {"text": "hi"})
+            self.publish(envelope(calls.finish(call, result_event(call, end, "{}"), end, None)), fate)
 
     @rule()
     def late_items_arrive(self) -> None:

@@ -12,8 +12,10 @@ from app.domain.conversation import UserMessage
 from app.domain.errors import SlowReader
 from app.domain.events import EventType, live_item
 from app.services.accept_message import Reception, accept_message
-from app.services.converse import Conversation, ModelWindow, converse
+from app.services.conversation import Conversation
+from app.services.converse import converse
 from app.services.follow_session import StreamRoom, follow_session
+from app.services.prepare_turn import Preparation
 from tests.builders import a_message
 from tests.fakes import (
     FakeClock,
@@ -22,8 +24,9 @@ from tests.fakes import (
     RecordingDoorbell,
     RecordingNotes,
     ScriptedModel,
+    WishedStops,
 )
-from tests.fakes_parts import BreaksOff, Step, always_in_company
+from tests.fakes_parts import BreaksOff, FixedRoster, Step, always_in_company
 from tests.unit.session_history import Reader
 
 Item = dict[str, Any]
@@ -47,7 +50,8 @@ class Stage:
         presence = self.store.presence("worker")
         conversation = Conversation(
             self.store.turns(presence), ScriptedModel(steps or PIECES), self.feed, RecordingDoorbell(), self.clock,
-            RecordingNotes(), ModelWindow("", 4096, 512), ("", "wm"), always_in_company,
+            RecordingNotes(), Preparation(FixedRoster(), self.store.transcripts(), ""), ("", "wm"),
+            always_in_company, WishedStops(),
         )  # fmt: skip
         return converse(self.message.event_id, conversation)
 

@@ -6,7 +6,8 @@ from contextlib import contextmanager
 from sqlalchemy import Connection, Engine, text
 
 from app.adapters.sql.engine import transaction
-from app.adapters.sql.memory_search import Search, Span, as_lines, count, search_for
+from app.adapters.sql.memory_search import Span, as_lines, count, search_for
+from app.adapters.sql.word_search import Search
 from app.domain.browse import MemoryFilter
 from app.domain.export_ports import MemorySnapshot
 from app.domain.rate_limit import OverLimit

@@ -7,7 +7,7 @@ from sqlalchemy import Engine, text
 from app.adapters.sql.engine import transaction
 from app.domain.stream import Delta
 
-_EXISTS = text("SELECT 1 FROM sessions WHERE session_id = :session_id")
+_TENANT = text("SELECT tenant FROM sessions WHERE session_id = :session_id")
 _HEAD = text("SELECT next_seq FROM sessions WHERE session_id = :session_id")
 _EVENTS = text("""
     SELECT payload FROM session_events WHERE session_id = :session_id AND seq > :seq ORDER BY seq LIMIT :limit
@@ -35,10 +35,11 @@ class SqlStreamStore:
     def __init__(self, engine: Engine) -> None:
         self._engine = engine
 
-    def session_exists(self, session_id: str) -> bool:
-        """Whether anything was ever said in this session."""
+    def tenant_of(self, session_id: str) -> str | None:
+        """Whose session this is; None where nothing was ever said in it."""
         with transaction(self._engine) as connection:
-            return connection.execute(_EXISTS, {"session_id": session_id}).scalar() is not None
+            tenant: str | None = connection.execute(_TENANT, {"session_id": session_id}).scalar()
+        return tenant
 
     def head(self, session_id: str) -> int:
         """The last number given out in this session; 0 where there is none."""
