@@ -66,7 +66,7 @@ class WiredService:
 
     def follow(self, session_id: str, after: str) -> Upstream:
         """The session's stream; status 404 where nothing was ever said."""
-        known = self._serving.stream_room.store.session_exists(session_id)
+        known = self._serving.stream_room.store.tenant_of(session_id) is not None
         items = follow_session(session_id, after, self._serving.stream_room)
         return LocalStream(200 if known else 404, items)
 

@@ -48,6 +48,7 @@ class Session:
         self.id = session_id
         self.events: list[dict[str, Any]] = []
         self.running: Delta | None = None
+        self.stopped = False
         self.memory: dict[str, str] = {}
         self.lock = threading.RLock()
         self.turns = threading.Lock()
@@ -133,9 +134,11 @@ class ScriptedGateway:
             whole = session.running.text if session.running else ""
             with session.lock:
                 session.running = None
-                done = self.script.ending is EventType.FINAL
+                ending = EventType.CANCELLED if session.stopped else self.script.ending
+                done = ending is EventType.FINAL
                 metadata = {"status": "completed", "source": "script"} if done else self.script.ending_metadata
-                session.add(self.script.ending, f"{event_id}:answer", whole if done else "", metadata)
+                session.add(ending, f"{event_id}:answer", whole if done or session.stopped else "", metadata)
+                session.stopped = False
 
     @staticmethod
     def _begin(session: Session, attempt: int) -> None:
@@ -145,7 +148,7 @@ class ScriptedGateway:
 
     def _say(self, session: Session, answer: str) -> None:
         end = 0
-        while end < len(answer):
+        while end < len(answer) and not session.stopped:
             self.pause(self.script.piece_seconds)
             running = session.running
             if running is None or (self.script.held and end > len(answer) // 2):

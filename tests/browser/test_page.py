@@ -146,6 +146,36 @@ def test_cancelled_and_denied_are_said_in_plain_words(page: Page, gateway: Scrip
         expect(page.locator(".ended").last).to_contain_text(words)
 
 
+def test_an_answer_can_be_stopped_and_what_was_said_stays(page: Page, gateway: ScriptedGateway) -> None:
+    gateway.script.held = True
+    gateway.script.answer_for = lambda _text: "Once upon a time there was a boat, and it sailed for ever."
+    gateway.script.ending_metadata = {"reason": "You stopped this answer."}
+    say(page, "tell me")
+    expect(page.locator(".answer .live")).to_contain_text("Once upon")
+
+    page.get_by_role("button", name="Stop").click()
+
+    expect(page.locator(".ended")).to_contain_text("You stopped this answer.")
+    expect(page.locator(".answer .body")).to_contain_text("Once upon")
+    expect(page.get_by_role("button", name="Stop")).to_have_count(0)
+    page.reload()
+    expect(page.locator(".answer .body")).to_contain_text("Once upon")
+
+
+def test_a_wish_to_stop_that_reaches_nobody_can_be_made_again(page: Page, gateway: ScriptedGateway) -> None:
+    gateway.script.held = True
+    say(page, "tell me something long enough to be held")
+    expect(page.locator(".answer .live")).to_be_visible()
+    gateway.script.refusal = (503, {"detail": "not now"})
+    page.get_by_role("button", name="Stop").click()
+    expect(page.get_by_role("button", name="did not reach")).to_be_enabled()
+    gateway.script.refusal = None
+
+    page.get_by_role("button", name="Stop").click()
+
+    expect(page.locator(".ended")).to_contain_text("stopped")
+
+
 def test_a_refused_message_can_be_edited(page: Page, gateway: ScriptedGateway) -> None:
     gateway.script.refusal = (
         422,
@@ -168,6 +198,16 @@ def test_the_toy_model_is_called_a_toy_with_a_way_to_a_real_one(page: Page, gate
     gateway.script.config = {"model_is_toy": False, "features": {}}
     page.go_back()
     expect(page.locator("#toy-notice")).to_be_hidden()
+
+
+def test_the_page_says_which_model_answers_and_which_one_answered(page: Page, gateway: ScriptedGateway) -> None:
+    gateway.script.config = {"model_is_toy": False, "features": {}, "model": "llama3.2"}
+    page.reload()
+    expect(page.locator("#model")).to_have_text("llama3.2")
+    say(page, "hello")
+
+    expect(page.locator(".answer .model")).to_have_text("script")
+    expect(page.locator("#model")).to_have_text("script")
 
 
 def test_who_scrolled_up_stays_there_and_can_jump_to_the_end(page: Page, gateway: ScriptedGateway) -> None:

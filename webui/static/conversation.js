@@ -102,6 +102,7 @@ export class Conversation {
     turn.pending = false;
     turn.eventId = item.event_id;
     this.#becomesMemory(item.event_id);
+    if (item.metadata?.truncated && turn.text === item.message) this.view.showText(turn, item);
     this.view.showSaid(turn, "kept", item.created_at, this.memory.of(item.event_id));
     this.view.showWaiting(turn, "Waiting for a free worker");
   }

@@ -26,9 +26,12 @@ class Page {
     this.features = {};
     this.follow = new Follow(by("scroller"), by("jump"));
     this.view = new View(by("turns"), {
+      stop: (eventId) => this.stop(eventId),
+      whole: (href) => this.whole(href),
       again: (text) => this.send(text),
       edit: (key, text) => this.takeBack(key, text),
       changed: () => this.changed(),
+      answered: (model) => by("model").textContent = model,
       announce: (text) => this.live && (by("announcer").textContent = text),
     });
     this.outbox = new Outbox({
@@ -59,6 +62,7 @@ class Page {
       const config = await answer.json();
       Object.assign(this.features, config.features);
       by("toy-notice").hidden = config.model_is_toy !== true;
+      if (config.model) by("model").textContent = config.model;
     } catch {
       setTimeout(() => this.configure(), 5000);
     }
@@ -111,6 +115,28 @@ class Page {
     this.live = true;
     this.conversation.showPending(entry);
     this.follow.toEnd();
+  }
+
+  // Whether the wish was kept.
+  async stop(eventId) {
+    try {
+      const answer = await fetch(`/v1/session/${encodeURIComponent(this.sessionId)}/cancel`, {
+        method: "POST",
+        headers: { "Content-Type": "application/json" },
+        body: JSON.stringify(eventId ? { event_id: eventId } : {}),
+        signal: AbortSignal.timeout(8000),
+      });
+      return answer.ok;
+    } catch {
+      return false;
+    }
+  }
+
+  // The text of an event that the stream could only refer to.
+  async whole(href) {
+    const answer = await fetch(href, { signal: AbortSignal.timeout(20_000) });
+    if (!answer.ok) throw new Error(`status ${answer.status}`);
+    return (await answer.json()).payload.message;
   }
 
   takeBack(key, text) {

@@ -23,8 +23,8 @@ function button(label, onClick) {
 }
 
 export class View {
-  // `on.again(text)`: send this text once more; `on.edit(key, text)`: put a refused message back into the field;
-  // `on.changed()`: something grew; `on.announce(text)`: say it to those who listen instead of looking.
+  // `on.stop(eventId)`: have this answer stopped, true once that is kept; `on.again(text)`: send this text once more; `on.edit(key, text)`: put a refused message back into the field;
+  // `on.whole(href)`: the text of an event that was too long for the stream; `on.answered(model)`: this model gave an answer; `on.changed()`: something grew; `on.announce(text)`: say it to those who listen instead of looking.
   constructor(list, on) {
     this.list = list;
     this.on = on;
@@ -70,6 +70,23 @@ export class View {
     return [memory ? memoryMark(memory) : "accepted"];
   }
 
+  showText(turn, item) {
+    this.#fillText(this.parts.get(turn).said.querySelector(".text"), item);
+  }
+
+  // What was too long for the stream shows its beginning until the rest has come.
+  #fillText(body, item) {
+    const href = item.metadata?.truncated?.href;
+    body.replaceChildren(item.message);
+    if (!href) return;
+    const note = element("p", "small", "Loading the rest…");
+    body.append("…", note);
+    this.on.whole(href).then(
+      (text) => body.replaceChildren(text),
+      () => note.replaceChildren("The rest could not be loaded.", button("Try again", () => this.#fillText(body, item))),
+    ).then(() => this.on.changed());
+  }
+
   showMemory(turn, side, state) {
     const mark = this.parts.get(turn)?.[side].querySelector(".small");
     if (mark) mark.replaceChildren(memoryMark(state));
@@ -79,7 +96,19 @@ export class View {
     const slow = element("span", "slow", "Nothing is lost; the answer comes by itself.");
     const dots = element("span", "dots", element("i"), element("i"), element("i"));
     dots.ariaHidden = "true";
-    this.#fillAnswer(turn, element("p", "pending", dots, element("span", "", `${words}… `, slow)));
+    this.#fillAnswer(turn, element("p", "pending", dots, element("span", "", `${words}… `, slow)), this.#stop(turn));
+  }
+
+  // The stream tells when it has stopped; until then the button shows that somebody wants it to.
+  #stop(turn) {
+    const made = button("Stop", async () => {
+      made.disabled = true;
+      made.textContent = "Stopping…";
+      if (await this.on.stop(turn.eventId)) return;
+      made.disabled = false;
+      made.textContent = "That did not reach the server. Stop";
+    });
+    return element("p", "small stop", made);
   }
 
   #fillAnswer(turn, ...children) {
@@ -90,7 +119,8 @@ export class View {
   }
 
   clearAnswer(turn) {
-    this.#fillAnswer(turn, element("div", "body plain live", ""));
+    const stopping = this.parts.get(turn).answer.querySelector(".stop") ?? this.#stop(turn);
+    this.#fillAnswer(turn, element("div", "body plain live", ""), stopping);
   }
 
   appendAnswer(turn, text) {
@@ -108,20 +138,30 @@ export class View {
   #showFinal(turn, item, memory) {
     const html = item.metadata?.html;
     const body = element("div", html === undefined ? "body plain" : "body");
-    if (html === undefined) body.append(item.metadata?.truncated ? "This answer is too long to show here." : item.message);
+    if (html === undefined) this.#fillText(body, item);
     else body.innerHTML = html;
     if (!body.textContent.trim()) body.append(element("em", "", "(an empty answer)"));
-    this.#fillAnswer(turn, body, element("p", "small", ...(memory ? [memoryMark(memory)] : [])));
+    this.#fillAnswer(turn, body, element("p", "small", ...(memory ? [memoryMark(memory)] : [])), ...this.#whoAnswered(item));
     this.on.announce(`Answer: ${body.textContent}`);
+  }
+
+  #whoAnswered(item) {
+    const { source, escalation } = item.metadata ?? {};
+    if (!source) return [];
+    this.on.answered(source);
+    const why = escalation ? `, a stronger model because ${escalation.reason}` : "";
+    return [element("p", "model", `${source}${why}`)];
   }
 
   #showFailure(turn, kind, item) {
     const [standard, advice] = ENDED[kind];
-    const reason = item.metadata?.reason ?? item.metadata?.policy?.reason ?? item.message;
+    const reason = item.metadata?.reason ?? item.metadata?.policy?.reason;
     const box = element("div", "ended", element("p", "", reason || standard), element("p", "", advice));
     box.dataset.kind = kind;
     if (kind !== "denied" && turn.text) box.append(button("Send it again", () => this.on.again(turn.text)));
-    this.#fillAnswer(turn, box);
+    const said = element("div", "body plain");
+    if (kind === "cancelled") this.#fillText(said, item);
+    this.#fillAnswer(turn, ...(said.textContent ? [said] : []), box);
     this.on.announce(`${reason || standard} ${advice}`);
   }
 }
