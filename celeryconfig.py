@@ -65,6 +65,8 @@ beat_schedule = {
     "rebuild": _every(TaskName.REBUILD_WAL, 2.0),
     "rebuild brain": _every(TaskName.REBUILD_BRAIN, 2.0),
     "sweep": _every(TaskName.SWEEP, 1.0),
+    "run schedules": _every(TaskName.RUN_SCHEDULES, 1.0),
+    "deliver webhooks": _every(TaskName.DELIVER_WEBHOOKS, 1.0),
     "probe brain": _every(TaskName.PROBE_BRAIN, 1.0),
     "measure": _every(TaskName.MEASURE_DLQ, 5.0),
     "prune": _every(TaskName.PRUNE, 60.0),

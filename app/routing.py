@@ -23,6 +23,7 @@ class TaskName(StrEnum):
     """Stable task names: they travel between versions, so they never follow a module's name."""
 
     RESPOND = "conversation.respond"
+    SUMMARIZE = "conversation.summarize"
     EXECUTE_TOOL = "tools.execute"
     SYNC_MEMORIES = "memory.sync"
     DRAIN_OUTBOX = "outbox.drain"
@@ -35,6 +36,8 @@ class TaskName(StrEnum):
     PRUNE = "retention.prune"
     EXPORT = "exports.run"
     RECONCILE = "memory.reconcile"
+    RUN_SCHEDULES = "schedules.run"
+    DELIVER_WEBHOOKS = "webhooks.deliver"
 
 
 class Topic(StrEnum):
@@ -59,6 +62,7 @@ def source_topic(topic: str) -> str:
 
 QUEUE_OF: dict[TaskName, Queue] = {
     TaskName.RESPOND: Queue.CONVERSATION,
+    TaskName.SUMMARIZE: Queue.CONVERSATION,
     TaskName.EXECUTE_TOOL: Queue.TOOLS,
     TaskName.SYNC_MEMORIES: Queue.MEMORY_SYNC,
     TaskName.DRAIN_OUTBOX: Queue.OUTBOX,
@@ -71,6 +75,8 @@ QUEUE_OF: dict[TaskName, Queue] = {
     TaskName.PRUNE: Queue.MAINTENANCE,
     TaskName.EXPORT: Queue.MAINTENANCE,
     TaskName.RECONCILE: Queue.MAINTENANCE,
+    TaskName.RUN_SCHEDULES: Queue.MAINTENANCE,
+    TaskName.DELIVER_WEBHOOKS: Queue.OUTBOX,
 }
 
 
@@ -80,6 +86,8 @@ RING_EXPIRES: dict[TaskName, float] = {
     TaskName.REPLICATE_WAL: 2.0,
     # Of the same worker: it has to outlast a slice.
     TaskName.REBUILD_WAL: 30.0,
+    # The next answer rings again; behind many turns it would only be late.
+    TaskName.SUMMARIZE: 60.0,
 }
 """After how many seconds an unheard ring is forgotten; those of other tasks are heard however late."""
 
@@ -114,7 +122,7 @@ WORKERS: dict[ProcessName, Worker] = {
     ProcessName.WORKER_TOOLS: Worker((Queue.TOOLS,), ("tasks.tools",), "threads", 4),
     ProcessName.WORKER_DELIVERY: Worker(
         (Queue.OUTBOX, Queue.MEMORY_SYNC, Queue.MAINTENANCE),
-        ("tasks.outbox", "tasks.memory", "tasks.upkeep", "tasks.exports"),
+        ("tasks.outbox", "tasks.memory", "tasks.upkeep", "tasks.exports", "tasks.schedules", "tasks.webhooks"),
         "threads",
         4,
     ),

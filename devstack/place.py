@@ -19,7 +19,7 @@ from devstack.faults import CannotStart
 FORMAT = 1
 LEAST_FREE_BYTES = 768 * 1024 * 1024
 ROOT = Path(__file__).resolve().parent.parent
-_SECRETS = ("postgres_admin", "postgres", "redis", "flower")
+_SECRETS = ("postgres_admin", "postgres", "redis", "flower", "encryption")
 
 
 @dataclass(frozen=True, slots=True)

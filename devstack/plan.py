@@ -88,6 +88,7 @@ def _defaults(wanted: Collection[str], numbers: Mapping[str, int], secrets: dict
         **ours.port_variables(numbers),
         "FLOWER_BASIC_AUTH": f"soma:{secrets['flower']}",
         "FLOWER_ADDRESS": "127.0.0.1",
+        "GATEWAY_ENC_KEY": secrets["encryption"],
     }
 
 

@@ -22,6 +22,7 @@ def _migrate() -> None:
         context.configure(connection=connection, transaction_per_migration=True)
         with context.begin_transaction():
             context.run_migrations()
+    engine.dispose()  # and with its session the lock
 
 
 _migrate()

@@ -3,12 +3,14 @@
 import time
 from functools import lru_cache
 
-from app.domain.conversation import Usage
+from app.domain.dialogue import Usage
 from app.routing import TaskName
-from app.services.converse import Conversation, Meter, converse
-from app.telemetry.metrics import FIRST_TOKEN_SECONDS, TOKENS, TURN_SECONDS, TURNS
+from app.services.conversation import Conversation, Meter
+from app.services.converse import converse
+from app.services.summarize_session import Minutes, summarize_session
+from app.telemetry.metrics import BUDGET_REFUSED, FIRST_TOKEN_SECONDS, TOKENS, TURN_SECONDS, TURNS
 from app.wiring.alone import in_own_process
-from app.wiring.conversing import conversation_of
+from app.wiring.conversing import conversation_of, minutes_of
 from app.wiring.process import this_process
 from tasks.application import celery
 from tasks.base import ServiceTask
@@ -24,12 +26,27 @@ def respond(event_id: str) -> str:
     return result
 
 
+@celery.task(name=TaskName.SUMMARIZE, base=ServiceTask)  # type: ignore[untyped-decorator]
+def summarize(session_id: str, tenant: str) -> str:
+    """Put what was said long ago into the session's summary."""
+    return summarize_session(session_id, tenant, _minutes())
+
+
+@lru_cache(maxsize=1)
+def _minutes() -> Minutes:
+    return minutes_of(this_process())
+
+
 @lru_cache(maxsize=1)
 def _conversation() -> Conversation:
-    meter = Meter(FIRST_TOKEN_SECONDS.observe, _count_tokens)
+    meter = Meter(FIRST_TOKEN_SECONDS.observe, _count_tokens, _count_refusal)
     return conversation_of(this_process(), meter, in_own_process(meter))
 
 
 def _count_tokens(usage: Usage) -> None:
     TOKENS.labels("input").inc(usage.input_tokens)
     TOKENS.labels("output").inc(usage.output_tokens)
+
+
+def _count_refusal(dimension: str) -> None:
+    BUDGET_REFUSED.labels(dimension).inc()

@@ -22,11 +22,12 @@ from tasks.process import SHUTTING_DOWN
 
 @celery.task(name=TaskName.SWEEP, base=ServiceTask)  # type: ignore[untyped-decorator]
 def sweep_work() -> dict[str, int]:
-    """Free what the dead held and ring for what is due."""
+    """Free what the dead held, of budgets too, and ring for what is due."""
     process = this_process()
     freed = sweep(process.upkeep, _owed_one_by_one(), process.doorbell)
     for kind, rows in freed.items():
         WORK_SWEPT.labels(kind).inc(rows)
+    WORK_SWEPT.labels("reservation").inc(process.spending.return_unclaimed())
     return freed
 
 

@@ -2,7 +2,7 @@
 
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -39,11 +39,6 @@ class MemoryFilter:
         names = ("tenant", "persona_id", "role", "session_id", "universe", "namespace")
         return {name: value for name in names if (value := getattr(self, name)) is not None}
 
-    @property
-    def literal_words(self) -> tuple[str, ...]:
-        """The words that have to occur as they are written, beside being found: a word index does not know signs."""
-        return tuple(word for word in self.words if not (word.isascii() and word.isalnum()))
-
     def as_dict(self) -> dict[str, Any]:
         """Only what is given, as JSON."""
         return {name: value for name, value in asdict(self).items() if value not in (None, ())}
@@ -55,8 +50,12 @@ class MemoryFilter:
 
     def seal(self, position: Position) -> str:
         """What only a cursor of this very list carries beside its position."""
-        told = json.dumps([self.as_dict(), position.wal_timestamp, position.row_id], sort_keys=True)
-        return hashlib.sha256(told.encode()).hexdigest()[:16]
+        return sealed(self.as_dict(), position.wal_timestamp, position.row_id)
+
+
+def sealed(*parts: Any) -> str:
+    """A digest of what a cursor must not be parted from."""
+    return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()[:16]
 
 
 def search_words(query: str) -> tuple[str, ...]:
@@ -64,6 +63,11 @@ def search_words(query: str) -> tuple[str, ...]:
     if not any(sign.isalnum() or sign in _SEARCHABLE_SIGNS for sign in query):
         raise ValueError("give it at least one letter, digit, %, _ or \\; other signs alone cannot be searched for")
     return tuple(dict.fromkeys(query.split()))
+
+
+def literal_words(words: Sequence[str]) -> list[str]:
+    """Those that have to occur as they are written, beside being found: a word index does not know signs."""
+    return [word for word in words if not (word.isascii() and word.isalnum())]
 
 
 def contains(word: str) -> str:

@@ -2,8 +2,15 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any
+
+from app.domain.analysis import analyse
+from app.domain.terms import USUAL, Terms
+from app.domain.turn_request import ORDINARY, TurnRequest
 
 Scalar = str | int | float | bool | None
+_LONGEST_TITLE = 80
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,6 +27,19 @@ class UserMessage:
     attachments: tuple[str, ...] = ()
     metadata: Mapping[str, Scalar] = field(default_factory=dict)
     traceparent: str | None = None
+    request: TurnRequest = ORDINARY
+    terms: Terms = USUAL
+
+    @property
+    def title(self) -> str:
+        """What a session that begins with it is called until somebody knows better."""
+        line = " ".join(self.text.split())
+        return line if len(line) <= _LONGEST_TITLE else f"{line[: _LONGEST_TITLE - 1]}…"
+
+    @property
+    def analysis(self) -> Mapping[str, Any]:
+        """What it is about, as the session's row keeps it."""
+        return analyse(self.text).as_json()
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,7 +66,8 @@ class Receipt:
 class Turn:
     """A claimed turn: the message it answers and the lease under which this attempt runs.
 
-    `deaths` is how many workers died with it before.
+    `deaths` is how many workers died with it before, `steps` how often it has waited for the tools it asked for,
+    `subject` who sent the message and so pays for the answer.
     """
 
     event_id: str
@@ -60,45 +81,7 @@ class Turn:
     failures: int = 0
     deaths: int = 0
     traceparent: str | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class Utterance:
-    """One line of a conversation as a model reads it; `role` is system, user or assistant."""
-
-    role: str
-    content: str
-
-
-@dataclass(frozen=True, slots=True)
-class Usage:
-    """Tokens as the model's endpoint reported them."""
-
-    input_tokens: int = 0
-    output_tokens: int = 0
-
-
-@dataclass(frozen=True, slots=True)
-class Answer:
-    """A whole answer and where it came from (`source` is the model's name)."""
-
-    text: str
-    source: str
-    usage: Usage = Usage()
-
-
-def fit_window(lines: list[Utterance], context_tokens: int, output_tokens: int) -> list[Utterance]:
-    """The newest lines that leave room for the answer; the first (system) and the last (the question) always stay.
-
-    Tokens are estimated at three bytes each, which over-counts English a little and never under-counts much.
-    """
-    room = max(context_tokens - output_tokens, context_tokens // 4) * 3
-    system, *history, question = lines
-    room -= len(system.content.encode()) + len(question.content.encode())
-    kept: list[Utterance] = []
-    for line in reversed(history):
-        room -= len(line.content.encode()) + 12
-        if room < 0:
-            break
-        kept.append(line)
-    return [system, *reversed(kept), question]
+    request: TurnRequest = ORDINARY
+    deliver_before: datetime | None = None
+    subject: str = "anonymous"
+    steps: int = 0

@@ -24,6 +24,7 @@ class WorkName(StrEnum):
     RECORD = "record"
     TOOL_CALL = "tool_call"
     EXPORT = "export"
+    WEBHOOK = "webhook"
 
 
 class Retry(StrEnum):

@@ -4,6 +4,9 @@ Adapters translate their drivers' errors into these at the border; doors transla
 outcomes. `Misconfigured` lives in `app.settings`, below everything, and is repeated here for convenience.
 """
 
+from collections.abc import Mapping
+from typing import Any
+
 from app.settings import Misconfigured
 
 __all__ = [
@@ -12,6 +15,7 @@ __all__ = [
     "BrainCannotList",
     "BrainForbidden",
     "BrainUnavailable",
+    "BudgetSpent",
     "CommitUnheard",
     "Conflict",
     "KeyReused",
@@ -23,6 +27,7 @@ __all__ = [
     "NotFound",
     "PoisonRecord",
     "ProcessDied",
+    "ReceiverUnavailable",
     "Rejected",
     "Retryable",
     "SlowReader",
@@ -72,6 +77,10 @@ class ModelUnavailable(Retryable):
     """The model endpoint was away, too slow, broke off or answered garbage; the text is fit for people."""
 
 
+class ReceiverUnavailable(Retryable):
+    """A webhook's receiver gave no answer in time, or is where nothing may be sent; the text is fit for people."""
+
+
 class SlowReader(Retryable):
     """A stream's reader fell too far behind; it is told to resume from its cursor."""
 
@@ -110,6 +119,17 @@ class BatchRefused(Rejected):
 
 class ModelRefused(Rejected):
     """The model endpoint will not take this request (key, model name, content); the text is fit for people."""
+
+
+class BudgetSpent(Rejected):
+    """A token budget does not suffice for a call; the text, fit for people, says when it will. `budget` tells how the
+    one in this `dimension` stands, as clients read it.
+    """
+
+    def __init__(self, message: str, dimension: str, budget: Mapping[str, Any]) -> None:
+        super().__init__(message)
+        self.dimension = dimension
+        self.budget = budget
 
 
 class PoisonRecord(Rejected):

@@ -23,6 +23,7 @@ class EventType(StrEnum):
     DENIED = "policy.denied"
     TOOL_START = "tool.start"
     TOOL_RESULT = "tool.result"
+    CONTEXT = "context.update"
     MEMORY_STATUS = "memory.status"
     STREAM_RESET = "stream.reset"
 

@@ -1,16 +1,17 @@
 """What services need from the world, as roles; each is implemented by one adapter and one fake."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Protocol
 
-from app.domain.conversation import Answer, Receipt, RequestKey, Turn, UserMessage, Utterance
+from app.domain.conversation import Receipt, RequestKey, Turn, UserMessage
 from app.domain.events import NewEvent, SessionEvent
 from app.domain.leases import Lease
 from app.domain.log import WalBatch, WalPartition, WalPlace
 from app.domain.memory import Memory, Place, Remembered, WalRecord
+from app.domain.tool_loop import StepPlan, TakenStep
 from app.domain.wal import Poison, ReplicaRow
 from app.routing import TaskName
 
@@ -47,14 +48,19 @@ class Turns(Protocol):
     def claim(self, event_id: str) -> Turn | None:
         """This turn, leased; None when it is done, not due, held, or another's."""
 
-    def history(self, turn: Turn, limit: int) -> list[Utterance]:
-        """What was said before and including this message, oldest first."""
-
-    def save_partial(self, turn: Turn, text: str) -> bool:
-        """Make the text so far durable; true when somebody asked to cancel. `LeaseLost` when another owns the turn."""
+    def save_partial(self, turn: Turn, text: str) -> None:
+        """Make the text so far durable. `LeaseLost` when another owns the turn."""
 
     def note(self, turn: Turn, event: NewEvent) -> SessionEvent:
         """Append an event that does not end the turn."""
+
+    def take_step(self, turn: Turn, plan: StepPlan) -> Sequence[SessionEvent]:
+        """One transaction: the step, its calls and their events are kept, and the turn is given back until the last of
+        the calls has ended. `LeaseLost` when another owns the turn.
+        """
+
+    def steps(self, turn: Turn) -> list[TakenStep]:
+        """The steps so far, in order, with what their calls brought."""
 
     def finish(self, turn: Turn, event: NewEvent, state: str, memory_place: Place | None) -> SessionEvent:
         """One transaction: the ending event, the turn's last state and, with a place, the answer's memory."""
@@ -70,21 +76,6 @@ class Turns(Protocol):
 
     def next_due(self, session_id: str) -> str | None:
         """The event id of the session's next turn that may run now."""
-
-
-@dataclass(frozen=True, slots=True)
-class Piece:
-    """A piece of a model's answer; the last one carries `answer`, the whole."""
-
-    text: str
-    answer: Answer | None = None
-
-
-class Model(Protocol):
-    """Something that answers."""
-
-    def stream(self, lines: Sequence[Utterance], traceparent: str | None) -> Iterator[Piece]:
-        """Text as it comes, at last the whole answer; `ModelUnavailable` or `ModelRefused` say why in a sentence."""
 
 
 @dataclass(frozen=True, slots=True)

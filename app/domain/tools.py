@@ -30,7 +30,9 @@ class Effect(StrEnum):
 
 
 class Tool(Protocol):
-    """One tool. `arguments` describes and checks its arguments; `run` gets them parsed and returns JSON data."""
+    """One tool. `arguments` describes and checks its arguments; `run` gets them parsed, and what else its runner gives
+    to tools of its kind, and returns JSON data.
+    """
 
     @property
     def name(self) -> str: ...
@@ -45,7 +47,7 @@ class Tool(Protocol):
     def arguments(self) -> type[BaseModel]: ...
 
     @property
-    def run(self) -> Callable[[Any], Any]: ...
+    def run(self) -> Callable[..., Any]: ...
 
 
 Toolbox = Mapping[str, Tool]
@@ -53,7 +55,9 @@ Toolbox = Mapping[str, Tool]
 
 @dataclass(frozen=True, slots=True)
 class ToolRequest:
-    """A call that somebody asks for; `tenant_named` tells whether the caller chose the tenant or it is a default."""
+    """A call that somebody asks for; `tenant_named` tells whether the caller chose the tenant or it is a default.
+    `turn_event_id` is the turn in which a model asked for it, and which waits for its end.
+    """
 
     call_id: str
     session_id: str
@@ -66,6 +70,17 @@ class ToolRequest:
     subject: str = "anonymous"
     metadata: Mapping[str, Scalar] = field(default_factory=dict)
     traceparent: str | None = None
+    turn_event_id: str | None = None
+
+    @property
+    def title(self) -> None:
+        """A call gives its session no name,"""
+        return None
+
+    @property
+    def analysis(self) -> Mapping[str, Any]:
+        """and says nothing of what it is about."""
+        return {}
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,6 +102,8 @@ class ToolCall:
     lease_owner: str
     failures: int = 0
     traceparent: str | None = None
+    persona_id: str | None = None
+    turn_event_id: str | None = None
 
     @property
     def lease(self) -> Lease:

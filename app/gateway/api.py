@@ -5,10 +5,10 @@ parsing at the door and `/openapi.json`. The two cannot disagree, because there 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import wraps
-from typing import Any, TypeVar
+from typing import Annotated, Any, TypeVar
 
-from flask import Blueprint, Response, jsonify, request
-from pydantic import BaseModel, ConfigDict, ValidationError
+from flask import Blueprint, Response, current_app, jsonify, request
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from werkzeug.exceptions import RequestEntityTooLarge
 
 from app.domain.errors import NotFound
@@ -26,6 +26,13 @@ class Query(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
 
+class PageQuery(Query):
+    """Which part of a list."""
+
+    limit: Annotated[int, Field(ge=1, le=200)] = 50
+    after: str = ""
+
+
 _M = TypeVar("_M", bound=BaseModel)
 _Q = TypeVar("_Q", bound=Query)
 
@@ -34,6 +41,12 @@ class Answer(BaseModel):
     """An answer, made of fields or read off an object (`model_validate`); what is not declared cannot leave."""
 
     model_config = ConfigDict(frozen=True, from_attributes=True)
+
+
+class Deleted(Answer):
+    """It is gone."""
+
+    deleted: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,8 +69,13 @@ class Operation:
     headers: Mapping[str, str] | None = None
     fill: Callable[[dict[str, Any]], None] | None = None
     items_apart: bool = False
+    limit: str | None = None
+    """The name in the application's configuration of how many bytes its body may have, where that is not what all may.
+    """
     accepts: tuple[str, ...] = ()
     """Media types of a body that the view itself reads, piece by piece."""
+    openai_errors: bool = False
+    """Whether errors have the shape that clients of the OpenAI interface read."""
 
 
 class Area:
@@ -124,17 +142,20 @@ def read_query(model: type[_Q]) -> _Q:
 
 def read_body(model: type[_M], operation: Operation) -> _M:
     """This request's JSON body; the operation's `fill` may complete it from headers before it is checked."""
-    if request.headers.get("Content-Encoding", "identity") != "identity":
-        raise BadRequest(415, "send the body without Content-Encoding")
-    if request.mimetype != "application/json":
-        raise BadRequest(415, "send JSON with Content-Type: application/json")
-    value = _json(_raw_body(), read_json if operation.items_apart else parse_json)
+    if operation.limit is not None:
+        request.max_content_length = current_app.config[operation.limit]
+    value = _json(json_bytes(), read_json if operation.items_apart else parse_json)
     if operation.fill is not None:
         operation.fill(value)
     return _validated(model, value, "body")
 
 
-def _raw_body() -> bytes:
+def json_bytes() -> bytes:
+    """This request's body, which says that it is JSON; 413 and 415 for another one."""
+    if request.headers.get("Content-Encoding", "identity") != "identity":
+        raise BadRequest(415, "send the body without Content-Encoding")
+    if request.mimetype != "application/json":
+        raise BadRequest(415, "send JSON with Content-Type: application/json")
     raw = request.get_data(cache=False)
     # A chunked body names no length: werkzeug stops reading at the limit and says nothing.
     if request.content_length is None and len(raw) >= (request.max_content_length or len(raw) + 1):

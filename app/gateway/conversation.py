@@ -1,24 +1,24 @@
 """Messages in, sessions and their events out."""
 
 import re
+from collections.abc import Mapping
 from typing import Annotated, Any
 
 from flask import Response, g, jsonify, request
-from pydantic import AwareDatetime, Field
+from pydantic import AwareDatetime, BaseModel, ConfigDict, Field
 
-from app.domain.conversation import Receipt, RequestKey, UserMessage
 from app.domain.errors import NotFound
 from app.gateway.api import Answer, Area, Query
 from app.gateway.paging import decode, encode
 from app.gateway.problems import BadRequest
 from app.gateway.request_keys import key_of
 from app.gateway.room import room
-from app.gateway.write_through import counted_memories
-from app.services.accept_message import accept_message
-from app.services.keep_memories import attempt
-from app.services.message_form import HEADERS, MessageForm, fill_from_headers, message_in
+from app.gateway.write_through import keep_message
+from app.services.cancel_turn import cancel_turn
+from app.services.message_form import HEADERS, MAX_NAME_LENGTH, MessageForm, fill_from_headers, message_in
 
 SESSION_ID = re.compile(r"[A-Za-z0-9._:-]{1,128}")
+_SEQ = re.compile(r"[1-9][0-9]{0,17}")
 _PATH = "/v1/session/message"
 conversation = Area("conversation")
 
@@ -47,24 +47,41 @@ def post_message(body: MessageForm) -> Response:
         where = [{"loc": ["body", "attachments", "0"], "msg": "there is no such attachment"}]
         raise BadRequest(422, f"there is no attachment {body.attachments[0]}", where)
     tenant = room().serving.settings.soma_tenant_id
-    receipt = _keep(message_in(body, tenant, g.traceparent), key_of(body, body.tenant_named or tenant))
+    message, key = message_in(body, tenant, g.traceparent), key_of(body, body.tenant_named or tenant)
+    receipt = keep_message(message, key, _PATH)
     answer = jsonify(accepted=True, session_id=receipt.session_id, event_id=receipt.event_id)
     if receipt.replayed:
         answer.headers["Idempotent-Replayed"] = "true"
     return answer
 
 
-def _keep(message: UserMessage, key: RequestKey | None) -> Receipt:
-    serving = room().serving
-    if serving.memory_defaults is None:
-        return accept_message(message, key, serving.reception)
-    with counted_memories(_PATH) as outcome:
-        receipt = accept_message(message, key, serving.reception)
-        if receipt.replayed:
-            outcome.memories = 0
-        elif not serving.settings.gateway_write_through_async:
-            outcome.remembered = attempt([receipt.event_id], serving.memory_door.plane).ok
-    return receipt
+class CancelForm(BaseModel):
+    """Which answer to stop; by default the one that is given now, or the next one to be given."""
+
+    model_config = ConfigDict(title="Cancel", extra="forbid", strict=True, frozen=True)
+
+    event_id: Annotated[str, Field(min_length=1, max_length=MAX_NAME_LENGTH)] | None = None
+
+
+class Cancelled(Answer):
+    """Whether there was something to stop; the stream says `assistant.cancelled` when it has stopped."""
+
+    cancelled: bool
+
+
+@conversation.route(
+    "POST",
+    "/v1/session/<session_id>/cancel",
+    "Stop an answer; what was said so far is kept",
+    body=CancelForm,
+    body_optional=True,
+    answer=Cancelled,
+    errors=(400, 404, 413, 415, 422, 503),
+)
+def post_cancel(session_id: str, body: CancelForm) -> Cancelled:
+    """Keep the wish, answer."""
+    known_session(session_id)
+    return Cancelled(cancelled=cancel_turn(session_id, body.event_id, room().serving.control_room))
 
 
 class SessionsQuery(Query):
@@ -84,6 +101,7 @@ class Session(Answer):
     subject: str
     metadata: dict[str, Any]
     analysis: dict[str, Any]
+    title: str | None
     paused: bool
     created_at: AwareDatetime
     updated_at: AwareDatetime
@@ -145,13 +163,34 @@ def list_events(session_id: str, query: EventsQuery) -> Events:
     """One page."""
     known_session(session_id)
     rows = room().serving.browser.session_events(session_id, query.after, query.limit + 1)
-    events = [
-        Event(id=row["seq"], occurred_at=row["created_at"], payload=row["payload"]) for row in rows[: query.limit]
-    ]
+    events = [_event(row) for row in rows[: query.limit]]
     return Events(session_id=session_id, events=events, next_cursor=events[-1].id if len(rows) > query.limit else None)
 
 
-def known_session(session_id: str) -> None:
-    """`NotFound` unless this session exists."""
-    if not SESSION_ID.fullmatch(session_id) or not room().serving.stream_room.store.session_exists(session_id):
+def _event(row: Mapping[Any, Any]) -> Event:
+    return Event(id=row["seq"], occurred_at=row["created_at"], payload=row["payload"])
+
+
+@conversation.route(
+    "GET",
+    "/v1/sessions/<session_id>/events/<seq>",
+    "One durable event, whole: what `metadata.truncated.href` in a stream refers to",
+    answer=Event,
+    errors=(404, 503),
+)
+def get_event(session_id: str, seq: str) -> Event:
+    """However long it is."""
+    known_session(session_id)
+    number = int(seq) if _SEQ.fullmatch(seq) else 0
+    for row in room().serving.browser.session_events(session_id, number - 1, 1):
+        if row["seq"] == number:
+            return _event(row)
+    raise NotFound("there is no such event")
+
+
+def known_session(session_id: str) -> str:
+    """The tenant of this session; `NotFound` unless there is one."""
+    tenant = room().serving.stream_room.store.tenant_of(session_id) if SESSION_ID.fullmatch(session_id) else None
+    if tenant is None:
         raise NotFound("there is no such session")
+    return tenant

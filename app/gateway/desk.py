@@ -1,13 +1,12 @@
 """The desk, for administrators: every row that is owed or dead, with its reason, and what can be done about it."""
 
-from datetime import datetime
 from typing import Annotated
 
 from pydantic import AfterValidator, AwareDatetime, Field
 
 from app.domain.desk import WorkFilter, WorkItem, WorkName, WorkPlace, WorkState, place_of_item
 from app.gateway.api import Answer, Area, Query
-from app.gateway.paging import decode, encode
+from app.gateway.paging import decode, decode_moment, encode
 from app.gateway.problems import BadRequest
 from app.gateway.room import actor, room
 from app.services.tend_work import discard_work, retry_work
@@ -120,10 +119,6 @@ def _place(cursor: str) -> WorkPlace | None:
     if found is None:
         return None
     rank, listed_at, kind, key = found
-    try:
-        when = datetime.fromisoformat(listed_at)
-    except ValueError:
-        when = None
-    if when is None or when.tzinfo is None or rank not in (0, 1):
+    if rank not in (0, 1):
         raise BadRequest(422, "this cursor is not one of ours", [{"loc": ["query", "after"], "msg": "unknown cursor"}])
-    return WorkPlace(rank, when, kind, key)
+    return WorkPlace(rank, decode_moment(listed_at), kind, key)

@@ -29,6 +29,7 @@ _PAGE = """<!doctype html>
 _START = 'SwaggerUIBundle({url: "/openapi.json", dom_id: "#docs", deepLinking: true, validatorUrl: null});\n'
 _GOOD_TEXTS = {
     200: "Done",
+    201: "Made",
     202: "Kept, and done later",
     206: "The part that was asked for",
     304: "Not changed",
@@ -36,7 +37,9 @@ _GOOD_TEXTS = {
 _WITHOUT_CONTENT = frozenset({304})
 _PROBLEM_TEXTS = {
     400: "Not JSON, or not an object",
+    403: "A page of another origin asks",
     404: "Unknown, or not yours",
+    406: "The answer would be JSON, and `Accept` does not take that",
     409: "The same request is still being answered",
     410: "It was there, and is gone for good",
     413: "Larger than this server takes",
@@ -44,7 +47,9 @@ _PROBLEM_TEXTS = {
     416: "Beyond the end of what is there",
     422: "A value is wrong; `errors` says which",
     429: "More often, or more at once, than is allowed; `Retry-After` says when to come again",
+    502: "The model gave no answer",
     503: "A dependency is away; `Retry-After` says when to come again",
+    504: "The answer takes longer than this request may wait; it is still being given",
 }
 _PROBLEM = {
     "type": "object",
@@ -65,6 +70,23 @@ _PROBLEM = {
                 },
             },
         },
+    },
+}
+
+_OPENAI_ERROR = {
+    "type": "object",
+    "required": ["error"],
+    "properties": {
+        "error": {
+            "type": "object",
+            "required": ["message", "type", "param", "code"],
+            "properties": {
+                "message": {"type": "string", "description": "a sentence for people"},
+                "type": {"type": "string"},
+                "param": {"type": ["string", "null"], "description": "the field at fault"},
+                "code": {"type": ["string", "null"], "description": "for programs"},
+            },
+        }
     },
 }
 
@@ -102,10 +124,10 @@ def openapi(operations: Sequence[Operation], version: str) -> dict[str, Any]:
     references, schemas = models_json_schema(
         [(model, "validation") for model in models], ref_template="#/components/schemas/{model}"
     )
-    components = schemas.get("$defs", {}) | {"Problem": _PROBLEM}
+    components = schemas.get("$defs", {}) | {"Problem": _PROBLEM, "OpenAIError": _OPENAI_ERROR}
     paths: dict[str, dict[str, Any]] = {}
     for operation in operations:
-        path = operation.path.replace("<", "{").replace(">", "}")
+        path = re.sub("<(?:path:)?([^>]+)>", r"{\1}", operation.path)
         paths.setdefault(path, {})[operation.method.lower()] = _described(operation, references)
     return {
         "openapi": "3.1.0",
@@ -143,7 +165,7 @@ def _described(operation: Operation, references: Any) -> dict[str, Any]:
 
 
 def _path_parameters(operation: Operation) -> list[dict[str, Any]]:
-    names = [part[1:-1] for part in operation.path.split("/") if part.startswith("<")]
+    names = re.findall("<(?:path:)?([^>]+)>", operation.path)
     return [{"name": name, "in": "path", "required": True, "schema": {"type": "string"}} for name in names]
 
 
@@ -179,6 +201,8 @@ def _responses(operation: Operation, references: Any) -> dict[str, Any]:
     else:
         content = {"application/json": {"schema": references[(operation.answer, "validation")]}}
     problem = {"application/problem+json": {"schema": {"$ref": "#/components/schemas/Problem"}}}
+    if operation.openai_errors:
+        problem = {"application/json": {"schema": {"$ref": "#/components/schemas/OpenAIError"}}}
     good = {
         str(status): {"description": _GOOD_TEXTS[status]} | ({} if status in _WITHOUT_CONTENT else {"content": content})
         for status in operation.statuses

@@ -7,8 +7,7 @@ from pydantic import AwareDatetime, Field
 from app.domain.browse import MemoryFilter, Position
 from app.domain.errors import NotFound
 from app.gateway.api import Answer, Area, Query
-from app.gateway.paging import decode, encode
-from app.gateway.problems import BadRequest
+from app.gateway.paging import another_list, decode, encode
 from app.gateway.room import room
 from app.services.memory_filter_form import MemoryFilterForm
 
@@ -77,8 +76,7 @@ def _place(cursor: str, wanted: MemoryFilter) -> Position | None:
         return None
     place = Position(*found[:2])
     if wanted.seal(place) != found[2]:
-        detail = "this cursor belongs to a list with other filters; leave `after` out, or use the filters of that list"
-        raise BadRequest(422, detail, [{"loc": ["query", "after"], "msg": "a cursor of another list"}])
+        raise another_list()
     return place
 
 

@@ -4,7 +4,8 @@ from typing import Any
 
 from flask import Response, jsonify
 
-from app.domain.errors import StoreUnavailable
+from app.domain.errors import ModelRefused, StoreUnavailable
+from app.domain.profiles import ProfileRole, ProfileWish
 from app.gateway.api import Answer, Area
 from app.gateway.room import room
 from app.routing import WORKERS
@@ -177,15 +178,26 @@ class UiConfig(Answer):
     universe_default: str
     namespace_default: str
     model_is_toy: bool
+    model: str
 
 
 @operations.route("GET", "/ui/config.json", "The values in force", answer=UiConfig)
 def ui_config() -> UiConfig:
     """From the settings."""
-    return _config(room().serving.settings)
+    serving = room().serving
+    return _config(serving.settings, _everyday_model(serving))
 
 
-def _config(settings: Settings) -> UiConfig:
+def _everyday_model(serving: Serving) -> str:
+    """The model that is asked first; empty where its endpoint is to say which one that is."""
+    try:
+        first, *_ = serving.roster.candidates(ProfileWish(ProfileRole.DIALOGUE, serving.settings.soma_tenant_id))
+    except (StoreUnavailable, ModelRefused):
+        return serving.settings.llm_model
+    return first.model
+
+
+def _config(settings: Settings, model: str) -> UiConfig:
     return UiConfig(
         api_base="/v1",
         deployment_mode=settings.sa01_env,
@@ -201,4 +213,5 @@ def _config(settings: Settings) -> UiConfig:
         universe_default=settings.soma_namespace,
         namespace_default=settings.soma_memory_namespace,
         model_is_toy=settings.llm_is_toy,
+        model=model,
     )

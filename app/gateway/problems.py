@@ -54,34 +54,38 @@ def handle_errors(app: Flask) -> None:
     """Translate the families of errors into answers; a 500 is a defect and is logged with its trace."""
     app.register_error_handler(BadRequest, _bad_request)
     app.register_error_handler(ForeignOrigin, lambda error: problem(403, str(error)))
-    app.register_error_handler(NotFound, lambda error: problem(404, _sentence(error)))
-    app.register_error_handler(Conflict, lambda error: problem(409, _sentence(error)))
-    app.register_error_handler(Rejected, lambda error: problem(422, _sentence(error)))
+    app.register_error_handler(NotFound, lambda error: problem(404, sentence(error)))
+    app.register_error_handler(Conflict, lambda error: problem(409, sentence(error)))
+    app.register_error_handler(Rejected, lambda error: problem(422, sentence(error)))
     app.register_error_handler(OverLimit, _over_limit)
     app.register_error_handler(Retryable, _retryable)
     app.register_error_handler(HTTPException, _http)
     app.register_error_handler(Exception, _defect)
 
 
-def _sentence(error: Exception) -> str:
+def sentence(error: Exception) -> str:
+    """What the error says, as a sentence for people, and another one that says when to try again."""
     text = str(error)
-    return f"{text[:1].upper()}{text[1:]}." if text and text[-1] not in ".!?" else text
+    said = f"{text[:1].upper()}{text[1:]}." if text and text[-1] not in ".!?" else text
+    return f"{said} Try again in {_wait_seconds(error)} s." if isinstance(error, Retryable) else said
+
+
+def _wait_seconds(error: Retryable) -> int:
+    return ceil(error.retry_after or _RETRY_AFTER_SECONDS)
 
 
 def _bad_request(error: BadRequest) -> Response:
-    return problem(error.status, _sentence(error), errors=error.errors)
+    return problem(error.status, sentence(error), errors=error.errors)
 
 
 def _retryable(error: Retryable) -> Response:
-    after = ceil(error.retry_after or _RETRY_AFTER_SECONDS)
     _log.warning("503: %s", error)
-    return problem(503, f"{_sentence(error)} Try again in {after} s.", {"Retry-After": str(after)})
+    return problem(503, sentence(error), {"Retry-After": str(_wait_seconds(error))})
 
 
 def _over_limit(error: OverLimit) -> Response:
-    after = ceil(error.retry_after or _RETRY_AFTER_SECONDS)
-    headers = {"Retry-After": str(after)} | (rate_headers(error.verdict) if error.verdict else {})
-    return problem(429, f"{_sentence(error)} Try again in {after} s.", headers)
+    headers = {"Retry-After": str(_wait_seconds(error))} | (rate_headers(error.verdict) if error.verdict else {})
+    return problem(429, sentence(error), headers)
 
 
 def rate_headers(verdict: Verdict) -> dict[str, str]:

@@ -1,10 +1,16 @@
-"""How requests count the memories that they bring: kept as rows, remembered within the request, or neither."""
+"""How requests keep messages, and count the memories that they bring: kept as rows, remembered within the request, or
+neither.
+"""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 
+from app.domain.conversation import Receipt, RequestKey, UserMessage
 from app.domain.errors import StoreUnavailable
+from app.gateway.room import room
+from app.services.accept_message import accept_message
+from app.services.keep_memories import attempt
 from app.telemetry.metrics import WRITE_THROUGH, WRITE_THROUGH_RESULTS, WRITE_THROUGH_WAL
 
 
@@ -35,3 +41,17 @@ def _count(path: str, result: str, memories: int) -> None:
         for counter in (WRITE_THROUGH_RESULTS, WRITE_THROUGH_WAL):
             counter.labels(path, result).inc(memories)
         WRITE_THROUGH.labels(path).inc(memories)
+
+
+def keep_message(message: UserMessage, key: RequestKey | None, path: str) -> Receipt:
+    """Accept it; with synchronous write-through SomaBrain is told within the request. `path` is the route's."""
+    serving = room().serving
+    if serving.memory_defaults is None:
+        return accept_message(message, key, serving.reception)
+    with counted_memories(path) as outcome:
+        receipt = accept_message(message, key, serving.reception)
+        if receipt.replayed:
+            outcome.memories = 0
+        elif not serving.settings.gateway_write_through_async:
+            outcome.remembered = attempt([receipt.event_id], serving.memory_door.plane).ok
+    return receipt

@@ -5,68 +5,30 @@ only lose.
 """
 
 import logging
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import Any
 
-from app.domain.backoff import Backoff
-from app.domain.conversation import Answer, Turn, Usage, Utterance, fit_window
-from app.domain.errors import LeaseLost, ModelRefused, ModelUnavailable, ProcessDied, StoreUnavailable
-from app.domain.events import LOOK, EventType, NewEvent, envelope, live_item
+from app.domain.conversation import Turn
+from app.domain.conversation_control import Stop, Why
+from app.domain.dialogue import Answer, ToolAsk
+from app.domain.endings import answered, cancelled, late
+from app.domain.errors import BudgetSpent, LeaseLost, ModelRefused, ModelUnavailable, ProcessDied
+from app.domain.events import LOOK, EventType, NewEvent, SessionEvent, envelope
 from app.domain.leases import ALONE_AFTER_DEATHS
 from app.domain.memory import Place, place_of
-from app.domain.ports import Broadcast, Clock, Doorbell, HealthNotes, Model, Piece, Turns
-from app.domain.stream import Delta
+from app.domain.tool_loop import spent
 from app.routing import TaskName
+from app.services.conversation import Conversation
+from app.services.escalate import ask_chosen
 from app.services.insist import insist
+from app.services.listen import Stopped, listen, timed, until
+from app.services.plan_step import asks_for_the_caller, plan_step
+from app.services.prepare_turn import prepare_turn
 from app.services.survive import surviving
 
 MAX_MODEL_FAILURES = 5
-PARTIAL_SECONDS = 0.2
-_HISTORY_LINES = 200
 _log = logging.getLogger(__name__)
-
-
-@dataclass(frozen=True, slots=True)
-class ModelWindow:
-    """What a model is given: who it is, and how many tokens fit in and may come out."""
-
-    system_prompt: str
-    context_tokens: int
-    output_tokens: int
-
-
-@dataclass(frozen=True, slots=True)
-class Meter:
-    """Who is told the seconds from the claim to the answer's first piece, and the tokens that the model reported."""
-
-    first_piece: Callable[[float], None] = lambda _: None
-    spent: Callable[[Usage], None] = lambda _: None
-
-
-@dataclass(frozen=True, slots=True)
-class Conversation:
-    """What a turn needs. `memories` holds the default universe and namespace, None when memories are off.
-
-    `alone` answers a turn in a process that it has for itself, and raises `ProcessDied` when that process did.
-    """
-
-    turns: Turns
-    model: Model
-    broadcast: Broadcast
-    doorbell: Doorbell
-    clock: Clock
-    notes: HealthNotes
-    window: ModelWindow
-    memories: tuple[str, str] | None
-    alone: Callable[[Turn], str]
-    present: Callable[[], bool] = lambda: True
-    """Whether everybody can see that this worker lives; before that its claims would be ended like a dead one's."""
-    backoff: Backoff = field(default_factory=Backoff)
-    meter: Meter = field(default_factory=Meter)
-
-
-class _Cancelled(Exception):
-    """Somebody asked to stop; carries what was said so far."""
 
 
 def converse(event_id: str, conversation: Conversation) -> str:
@@ -100,84 +62,73 @@ def _alone(turn: Turn, conversation: Conversation) -> str:
 def attempt(turn: Turn, conversation: Conversation) -> str:
     """One attempt at a claimed turn, in this process; `LeaseLost` when it belongs to somebody else by now."""
     try:
-        answer = _answer(turn, conversation)
-    except _Cancelled:
-        return _end(turn, conversation, EventType.CANCELLED, "cancelled", "You stopped this answer.")
+        with conversation.stops.heard(turn.event_id) as stop:
+            answer = _answer(turn, conversation, stop)
+    except Stopped as stopped:
+        return _end_early(turn, conversation, stopped)
+    except BudgetSpent as error:
+        return _fail(turn, conversation, str(error), budget=error.budget)
     except ModelUnavailable as error:
         conversation.notes.note("model", "down", str(error))
         return _try_again_or_give_up(turn, conversation, error)
     except ModelRefused as error:
         conversation.notes.note("model", "degraded", str(error))
-        return _end(turn, conversation, EventType.ERROR, "failed", str(error))
-    conversation.notes.note("model", "ok", "")
-    return _finish(turn, conversation, answer)
+        return _fail(turn, conversation, str(error))
+    conversation.notes.note("model", "ok", f"{answer.source} answers")
+    return _go_on(turn, conversation, answer)
 
 
-def _answer(turn: Turn, conversation: Conversation) -> Answer:
+def _answer(turn: Turn, conversation: Conversation, stop: Stop) -> Answer:
     began = conversation.clock.monotonic()
     begun = _announce(turn, conversation)
-    window = conversation.window
-    said = conversation.turns.history(turn, _HISTORY_LINES)
-    lines = [Utterance("system", window.system_prompt), *said]
-    pieces = conversation.model.stream(fit_window(lines, window.context_tokens, window.output_tokens), turn.traceparent)
-    return _listen(turn, begun, _timed(pieces, began, conversation), conversation)
-
-
-def _timed(pieces: Iterator[Piece], began: float, conversation: Conversation) -> Iterator[Piece]:
-    for number, piece in enumerate(pieces):
-        if number == 0:
-            conversation.meter.first_piece(conversation.clock.monotonic() - began)
-        yield piece
+    taken = conversation.turns.steps(turn) if turn.steps else []
+    prepared = prepare_turn(turn, conversation.preparation, lambda event: _note(turn, event, conversation), taken)
+    if prepared.window.is_cut:
+        conversation.doorbell.ring(TaskName.SUMMARIZE, turn.session_id, turn.tenant)
+    with conversation.paying(turn, conversation.model) as model:
+        pieces = ask_chosen(prepared.choice, prepared.call, stop, model)
+        answer = listen(turn, begun, until(stop, timed(pieces, began, conversation)), conversation)
+    return replace(answer, usage=spent(taken, answer.usage))
 
 
 def _announce(turn: Turn, conversation: Conversation) -> int:
     event_id = f"{turn.event_id}:thinking:{turn.attempts}"
     thinking = NewEvent(event_id, EventType.THINKING, "assistant", "", {"attempt": turn.attempts})
-    noted = conversation.turns.note(turn, thinking)
+    return _note(turn, thinking, conversation).seq
+
+
+def _note(turn: Turn, event: NewEvent, conversation: Conversation) -> SessionEvent:
+    noted = conversation.turns.note(turn, event)
     conversation.broadcast.publish(turn.session_id, envelope(noted))
-    return noted.seq
+    return noted
 
 
-def _listen(turn: Turn, begun: int, pieces: Iterator[Piece], conversation: Conversation) -> Answer:
-    text, saved_at = "", conversation.clock.monotonic()
-    for piece in pieces:
-        if piece.answer is not None:
-            conversation.meter.spent(piece.answer.usage)
-            return piece.answer
-        _show(turn, Delta(begun, turn.attempts, len(text), piece.text), conversation)
-        text += piece.text
-        if conversation.clock.monotonic() - saved_at >= PARTIAL_SECONDS:
-            _save(turn, conversation, text)
-            saved_at = conversation.clock.monotonic()
-    raise ModelUnavailable("The model broke off in the middle of its answer.")
+def _go_on(turn: Turn, conversation: Conversation, answer: Answer) -> str:
+    """To the end of the turn, or to the tools that the answer asks for."""
+    callers = asks_for_the_caller(turn, answer)
+    if answer.asks and not callers:
+        if turn.steps < conversation.preparation.tooling.max_steps:
+            return _take_step(turn, conversation, answer)
+        if not answer.text:
+            return _fail(turn, conversation, "The model went on asking for tools and gave no answer.")
+    return _finish(turn, conversation, answer, callers)
 
 
-def _show(turn: Turn, piece: Delta, conversation: Conversation) -> None:
-    metadata = {"offset": piece.offset, "attempt": piece.attempt}
-    item = live_item(turn.session_id, EventType.DELTA, piece.text, metadata, conversation.clock.now())
-    conversation.broadcast.publish(turn.session_id, item | {"after": piece.after})
+def _take_step(turn: Turn, conversation: Conversation, answer: Answer) -> str:
+    plan = plan_step(turn, answer, conversation.preparation.tooling)
+    queued = insist(lambda: conversation.turns.take_step(turn, plan), conversation.clock)
+    for event in queued:
+        conversation.broadcast.publish(turn.session_id, envelope(event))
+    for call in plan.calls:
+        conversation.doorbell.ring(TaskName.EXECUTE_TOOL, call.call_id)
+    if not plan.calls:
+        conversation.doorbell.ring(TaskName.RESPOND, turn.event_id)
+    return "waits for tools"
 
 
-def _save(turn: Turn, conversation: Conversation, text: str) -> None:
-    try:
-        asked_to_stop = conversation.turns.save_partial(turn, text)
-    except StoreUnavailable as error:
-        # The answer goes on: the end is what must be kept, and keeping it is tried for longer.
-        _log.warning("partial text not kept: %s", error)
-        return
-    if asked_to_stop:
-        raise _Cancelled
-
-
-def _finish(turn: Turn, conversation: Conversation, answer: Answer) -> str:
-    metadata = {
-        "status": "completed",
-        "source": answer.source,
-        "attempt": turn.attempts,
-        "usage": {"input_tokens": answer.usage.input_tokens, "output_tokens": answer.usage.output_tokens},
-    }
-    final = NewEvent(f"{turn.event_id}:answer", EventType.FINAL, "assistant", answer.text, metadata)
-    _close(turn, conversation, final, "done", _place(turn, conversation))
+def _finish(turn: Turn, conversation: Conversation, answer: Answer, for_the_caller: Sequence[ToolAsk]) -> str:
+    place = _place(turn, conversation) if answer.text else None
+    _close(turn, conversation, answered(turn, answer, for_the_caller), "done", place)
     conversation.doorbell.ring(TaskName.SYNC_MEMORIES)
     return "done"
 
@@ -186,9 +137,18 @@ def _place(turn: Turn, conversation: Conversation) -> Place | None:
     return place_of(turn.tenant, turn.metadata, *conversation.memories) if conversation.memories else None
 
 
-def _end(turn: Turn, conversation: Conversation, kind: EventType, state: str, reason: str) -> str:
-    _close(turn, conversation, NewEvent(f"{turn.event_id}:answer", kind, "assistant", "", {"reason": reason}), state)
-    return state
+def _end_early(turn: Turn, conversation: Conversation, stopped: Stopped) -> str:
+    if stopped.why is Why.LATE:
+        _close(turn, conversation, late(turn), "failed")
+        return "failed"
+    _close(turn, conversation, cancelled(turn.event_id, stopped.said, turn.attempts), "cancelled")
+    return "cancelled"
+
+
+def _fail(turn: Turn, conversation: Conversation, reason: str, **further: Any) -> str:
+    last = NewEvent(f"{turn.event_id}:answer", EventType.ERROR, "assistant", "", {"reason": reason, **further})
+    _close(turn, conversation, last, "failed")
+    return "failed"
 
 
 def _close(
@@ -205,7 +165,7 @@ def _close(
 def _try_again_or_give_up(turn: Turn, conversation: Conversation, error: ModelUnavailable) -> str:
     if turn.failures + 1 >= MAX_MODEL_FAILURES:
         reason = f"{error} It was tried {turn.failures + 1} times. Send the message again when the model is back."
-        return _end(turn, conversation, EventType.ERROR, "failed", reason)
+        return _fail(turn, conversation, reason)
     pause = error.retry_after or conversation.backoff.pause(turn.failures, 0.5)
     conversation.turns.postpone(turn, pause, str(error))
     return "postponed"

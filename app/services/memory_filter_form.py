@@ -16,7 +16,7 @@ def _searchable(query: str) -> str:
 
 Name = Annotated[str, Field(max_length=255)] | None
 Moment = Annotated[float, Field(ge=0, allow_inf_nan=False, description="epoch seconds")] | None
-Words = Annotated[str, Field(max_length=MAX_QUERY_LENGTH), AfterValidator(_searchable)] | None
+Words = Annotated[str, Field(max_length=MAX_QUERY_LENGTH), AfterValidator(_searchable)]
 
 
 class MemoryFilterForm(BaseModel):
@@ -32,7 +32,7 @@ class MemoryFilterForm(BaseModel):
     session_id: Name = None
     universe: Name = None
     namespace: Name = None
-    q: Words = None
+    q: Words | None = None
     min_ts: Moment = None
     max_ts: Moment = None
 

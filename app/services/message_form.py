@@ -6,9 +6,20 @@ import uuid
 from collections.abc import Mapping
 from typing import Annotated, Any
 
-from pydantic import BaseModel, ConfigDict, Field, StrictBool, StrictFloat, StrictInt, StrictStr, field_validator
+from pydantic import (
+    AwareDatetime,
+    BaseModel,
+    ConfigDict,
+    Field,
+    StrictBool,
+    StrictFloat,
+    StrictInt,
+    StrictStr,
+    field_validator,
+)
 
 from app.domain.conversation import RequestKey, UserMessage
+from app.domain.terms import Terms, WhileBusy
 
 MAX_KEY_LENGTH = 255
 MAX_METADATA_BYTES = 262_144
@@ -65,6 +76,12 @@ class MessageForm(SessionForm):
     session_id: SessionId | None = None
     message: Annotated[str, Field(min_length=1, max_length=32_000)]
     attachments: Annotated[list[str], Field(max_length=32, default_factory=list)]
+    while_busy: Annotated[
+        WhileBusy, Field(description="where an answer is owed: wait for it, stop it, or refuse this", strict=False)
+    ] = WhileBusy.ENQUEUE
+    deliver_before: Annotated[
+        AwareDatetime | None, Field(description="nobody wants the answer after that", strict=False)
+    ] = None
 
 
 def fill_from_headers(body: dict[str, Any], headers: Mapping[str, str]) -> None:
@@ -89,10 +106,11 @@ def message_in(form: MessageForm, default_tenant: str, traceparent: str | None =
         persona_id=form.persona_id,
         metadata=form.metadata,
         traceparent=traceparent,
+        terms=Terms(form.while_busy, form.deliver_before),
     )
 
 
 def request_key(key: str, route: str, body: BaseModel, tenant: str) -> RequestKey:
     """The caller's key in its scope (`route`: method and path), with a digest that tells another body under it."""
-    digest = hashlib.sha256(json.dumps(body.model_dump(), sort_keys=True).encode()).hexdigest()
+    digest = hashlib.sha256(json.dumps(body.model_dump(mode="json"), sort_keys=True).encode()).hexdigest()
     return RequestKey(key, tenant, route, "anonymous", digest)

@@ -36,6 +36,8 @@ def sweep(leases: SweptLeases, owed: Mapping[TaskName, Due], doorbell: Doorbell)
         doorbell.ring(TaskName.SYNC_MEMORIES)
     if freed.get("record"):
         doorbell.ring(TaskName.DRAIN_OUTBOX)
+    if freed.get("webhook"):
+        doorbell.ring(TaskName.DELIVER_WEBHOOKS)
     return freed
 
 

@@ -14,7 +14,11 @@ _ONE_BY_ONE = {
     WorkName.TOOL_CALL: TaskName.EXECUTE_TOOL,
     WorkName.EXPORT: TaskName.EXPORT,
 }
-_DRAINS = {WorkName.MEMORY: TaskName.SYNC_MEMORIES, WorkName.RECORD: TaskName.DRAIN_OUTBOX}
+_DRAINS = {
+    WorkName.MEMORY: TaskName.SYNC_MEMORIES,
+    WorkName.RECORD: TaskName.DRAIN_OUTBOX,
+    WorkName.WEBHOOK: TaskName.DELIVER_WEBHOOKS,
+}
 
 
 @dataclass(frozen=True, slots=True)

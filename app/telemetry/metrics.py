@@ -86,6 +86,14 @@ FIRST_TOKEN_SECONDS = Histogram("conversation_first_token_seconds", "From the cl
 TURNS_OWED = Gauge("turns_owed", "Turns without an end")
 TURNS_OLDEST = Gauge("turns_oldest_age_seconds", "Age of the oldest of them")
 TOKENS = Counter("llm_tokens", "Tokens as the model's endpoint reported them: input, output", ("kind",))
+BUDGET_REFUSED = Counter("budget_refused", "Calls of a model for which a token budget did not suffice", ("dimension",))
+
+SCHEDULE_RUNS = Counter(
+    "schedule_runs", "Times of schedules, by what became of them: ran, ran_late, skipped, failed", ("result",)
+)
+
+# webhooks
+WEBHOOK_DELIVERIES = Counter("webhook_deliveries", "Deliveries attempted: ok, retry, dead", ("result",))
 
 # tools
 TOOL_REQUESTS = Counter(

@@ -12,10 +12,12 @@ from typing import Any
 from app.adapters.own_process import AWAY, LOST, OwnProcess
 from app.adapters.sql.presence import Holder
 from app.adapters.sql.work_kinds import TURNS, WorkKind
-from app.domain.conversation import Turn, Usage
+from app.domain.conversation import Turn
+from app.domain.dialogue import Usage
 from app.domain.errors import LeaseLost, StoreUnavailable
 from app.domain.leases import Lease
-from app.services.converse import Meter, attempt
+from app.services.conversation import Meter
+from app.services.converse import attempt
 from app.settings import settings
 from app.telemetry.logs import configure_logging, log_context
 from app.wiring.conversing import conversation_of
@@ -66,6 +68,8 @@ def in_own_process(meter: Meter) -> Callable[[Turn], str]:
             meter.first_piece(seconds)
         for usage in said["spent"]:
             meter.spent(usage)
+        for dimension in said["refused"]:
+            meter.refused(dimension)
         return str(said["outcome"])
 
     return give
@@ -76,7 +80,8 @@ def answer(turn: Turn) -> dict[str, Any]:
     configure_logging(settings().log_level, f"{settings().process_name or 'worker'} alone")
     first_pieces: list[float] = []
     spent: list[Usage] = []
-    meter = Meter(first_pieces.append, spent.append)
+    refused: list[str] = []
+    meter = Meter(first_pieces.append, spent.append, refused.append)
     with log_context(task="alone", ids=turn.event_id):
         try:
             outcome = attempt(turn, conversation_of(ChildProcess(turn.lease_owner), meter, _already_alone))
@@ -84,7 +89,7 @@ def answer(turn: Turn) -> dict[str, Any]:
             return {"outcome": LOST}
         except StoreUnavailable as error:
             return {"outcome": AWAY, "reason": str(error)}
-    return {"outcome": outcome, "first_pieces": first_pieces, "spent": spent}
+    return {"outcome": outcome, "first_pieces": first_pieces, "spent": spent, "refused": refused}
 
 
 def _already_alone(_turn: Turn) -> str:

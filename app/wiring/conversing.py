@@ -3,25 +3,43 @@
 from collections.abc import Callable
 
 from app.adapters.http.model import OpenAIModel
+from app.adapters.sql.transcripts import SqlTranscripts
 from app.adapters.sql.turns import SqlTurns
+from app.adapters.stop_watch import StopWatch
 from app.domain.conversation import Turn
-from app.services.converse import Conversation, Meter, ModelWindow
+from app.services.conversation import Conversation, Meter
+from app.services.spend import Purse
+from app.services.summarize_session import Minutes
+from app.wiring.modelling import roster_of
+from app.wiring.preparing import preparation_of
 from app.wiring.process import Process
 
 
 def conversation_of(process: Process, meter: Meter, alone: Callable[[Turn], str]) -> Conversation:
     """The parts of a turn, on this process's connections and leases; `alone` gives one a process of its own."""
     settings, defaults = process.settings, process.memory_defaults
+    settings.require("llm_base_url")
+    turns = SqlTurns(process.engine, process.presence, settings.lease_seconds)
+    preparation = preparation_of(process)
+    purse = Purse(process.spending, process.clock, preparation.correction, meter.refused)
     return Conversation(
-        turns=SqlTurns(process.engine, process.presence, settings.lease_seconds),
-        model=OpenAIModel(settings),
+        turns=turns,
+        model=OpenAIModel.from_settings(settings),
         broadcast=process.broadcast,
         doorbell=process.doorbell,
         clock=process.clock,
         notes=process.notes,
-        window=ModelWindow(settings.system_prompt, settings.llm_context_tokens, settings.llm_max_output_tokens),
+        preparation=preparation,
         memories=(defaults.universe, defaults.namespace) if defaults else None,
         alone=alone,
+        stops=StopWatch(turns.asked_to_stop),
         present=process.presence.is_known,
         meter=meter,
+        paying=purse.paying,
     )
+
+
+def minutes_of(process: Process) -> Minutes:
+    """The parts of a summary."""
+    model = OpenAIModel.from_settings(process.settings)
+    return Minutes(SqlTranscripts(process.engine), roster_of(process), model)

@@ -13,6 +13,7 @@ from app.adapters.sql.engine import create_engine
 from app.adapters.sql.inbox import MemoryDefaults
 from app.adapters.sql.patience import WORKING, Patience
 from app.adapters.sql.presence import Holder, Presence
+from app.adapters.sql.spending import SqlSpending
 from app.adapters.sql.upkeep import SqlUpkeep
 from app.services.health_notes import QuietNotes
 from app.services.know_schema import wait_for_schema
@@ -76,6 +77,11 @@ class Process:
     def upkeep(self) -> SqlUpkeep:
         """Measures, notes, sweeps, pruning."""
         return SqlUpkeep(self.engine)
+
+    @cached_property
+    def spending(self) -> SqlSpending:
+        """The budgets that calls of models go on."""
+        return SqlSpending(self.engine, self.settings.budget_limit_tokens or None)
 
     @cached_property
     def notes(self) -> QuietNotes:

@@ -4,11 +4,11 @@ import json
 import math
 import re
 from collections.abc import Mapping, Sequence
-from datetime import UTC, datetime
-from email.utils import parsedate_to_datetime
+from datetime import datetime
 from typing import Any, TypeGuard
 
 from app.adapters.http.bounded import Answer
+from app.adapters.http.retry_after import wait_wished
 from app.domain.errors import BatchRefused, BrainCannotForget, BrainForbidden, BrainUnavailable, MemoryRefused
 from app.domain.memory import Remembered
 from app.domain.recall import BrainFigures
@@ -20,7 +20,6 @@ _CANNOT_FORGET = frozenset({500}) | NO_SUCH_ROUTE
 _SIGNS_OF_SOMABRAIN = frozenset({"ok", "success", "coordinate", "coord", "request_id", "persisted_to_ltm"})
 _SIGNS_OF_A_DEED = frozenset({"ok", "success", "deleted", "linked"})
 _LONGEST_WAIT_SECONDS = 300.0
-_SECONDS = re.compile(r"\d+(\.\d+)?", re.ASCII)
 _UNSTORABLE = re.compile("[\x00-\x1f\x7f\ud800-\udfff]+")
 _REASON_CHARACTERS = 500
 
@@ -47,7 +46,7 @@ def receipts_of(answer: Answer, request_ids: Sequence[str], now: datetime) -> li
 def check_forgotten(answer: Answer, now: datetime) -> None:
     """Nothing where the memory is deleted; any other meaning is raised, `BrainCannotForget` where it has to wait."""
     if answer.status in _CANNOT_FORGET:
-        wish = wait_wished(answer.headers.get("retry-after", ""), now)
+        wish = wait_wished(answer.headers.get("retry-after", ""), now, _LONGEST_WAIT_SECONDS)
         raise BrainCannotForget(f"SomaBrain cannot delete, it answered {answer.status}: {reason(answer)}", wish)
     check_done(answer, now)
 
@@ -76,7 +75,7 @@ def figures_of(answer: Answer, now: datetime) -> BrainFigures:
 
 def said_by(answer: Answer, now: datetime) -> Mapping[str, Any]:
     """The object that a SomaBrain which did its part answered with; everything else is raised."""
-    retry_after = wait_wished(answer.headers.get("retry-after", ""), now)
+    retry_after = wait_wished(answer.headers.get("retry-after", ""), now, _LONGEST_WAIT_SECONDS)
     if answer.status in WRONG_CREDENTIALS:
         raise BrainForbidden(f"SomaBrain answered {answer.status}; check SOMA_API_KEY", retry_after)
     if not 200 <= answer.status < 300:
@@ -108,13 +107,6 @@ def says_well(answer: Answer) -> bool:
     return answer.status == 200 and _object(answer.body).get("ok") is True
 
 
-def wait_wished(header: str, now: datetime) -> float | None:
-    """Seconds in a `Retry-After` header of either form, between 0 and 300; None where it says nothing sensible."""
-    text = header.strip()
-    seconds = float(text) if _SECONDS.fullmatch(text) else _until(text, now)
-    return None if seconds is None else min(max(seconds, 0.0), _LONGEST_WAIT_SECONDS)
-
-
 def reason(answer: Answer) -> str:
     """What the other side said was wrong, short and storable."""
     detail = _without_our_words(_object(answer.body).get("detail"))
@@ -134,14 +126,6 @@ def _without_our_words(detail: object) -> object:
     if not isinstance(detail, list):
         return detail
     return [{k: v for k, v in each.items() if k != "input"} if isinstance(each, dict) else each for each in detail]
-
-
-def _until(text: str, now: datetime) -> float | None:
-    try:
-        moment = parsedate_to_datetime(text)
-    except (ValueError, TypeError, IndexError, OverflowError):
-        return None
-    return (moment.replace(tzinfo=moment.tzinfo or UTC) - now).total_seconds()
 
 
 def _object(body: bytes) -> Mapping[str, Any]:

@@ -37,6 +37,7 @@ from wsproto.utilities import LocalProtocolError
 
 from app.adapters.http.open_streams import STOPPING, bound_sending, client_socket
 from app.domain.errors import Rejected
+from app.domain.long_items import as_json
 
 SOCK_SERVER_OPTIONS = {"max_message_size": 65_536}
 """For Flask's `SOCK_SERVER_OPTIONS`: a longer message is answered with close code 1009."""
@@ -199,7 +200,7 @@ class SafeSocket:
 
     def send_json(self, item: Mapping[str, Any]) -> None:
         """Send one item as one text frame. One that is too long goes without its text, marked `truncated`."""
-        text = json.dumps(item, ensure_ascii=False, separators=(",", ":"))
+        text = as_json(item)
         if len(text) > LONGEST_ITEM_BYTES // 4 and len(text.encode()) > LONGEST_ITEM_BYTES:
             text = json.dumps({**item, "message": "", "metadata": {"truncated": True}}, ensure_ascii=False)
         try:

@@ -5,7 +5,7 @@ Messages, tool calls and exports are kept alike; they differ in what they put in
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
-from typing import Protocol
+from typing import Any, Protocol
 
 import psycopg2.errors
 from sqlalchemy import Connection, Engine, RowMapping, text
@@ -27,11 +27,13 @@ _BUDGET = Patience(greeting_seconds=1.2, seconds=1.85)
 _FIRST_TRY = Patience(greeting_seconds=1.2, seconds=1.3)
 
 _TAKE_PLACES = text("""
-    INSERT INTO sessions AS s (session_id, tenant, persona_id, subject, metadata, next_seq)
-    VALUES (:session_id, :tenant, :persona_id, :subject, CAST(:metadata AS jsonb), :number)
+    INSERT INTO sessions AS s (session_id, tenant, persona_id, subject, metadata, title, analysis, next_seq)
+    VALUES (:session_id, :tenant, :persona_id, :subject, CAST(:metadata AS jsonb), :title, CAST(:analysis AS jsonb),
+            :number)
     ON CONFLICT (session_id) DO UPDATE
         SET next_seq = s.next_seq + :number, updated_at = now(),
-            persona_id = coalesce(excluded.persona_id, s.persona_id)
+            persona_id = coalesce(excluded.persona_id, s.persona_id), title = coalesce(s.title, excluded.title),
+            analysis = s.analysis || excluded.analysis
         WHERE s.tenant = excluded.tenant OR NOT :tenant_named
     RETURNING next_seq - :number + 1 AS seq, tenant, persona_id, clock_timestamp() AS now
 """)
@@ -52,6 +54,10 @@ class Addressed(Protocol):
     def subject(self) -> str: ...
     @property
     def metadata(self) -> Mapping[str, Scalar]: ...
+    @property
+    def title(self) -> str | None: ...
+    @property
+    def analysis(self) -> Mapping[str, Any]: ...
 
 
 def accept(engine: Engine, receipt: Receipt, key: RequestKey | None, keep: Keep) -> Kept:
@@ -104,6 +110,8 @@ def take_places(connection: Connection, sent: Addressed, number: int) -> RowMapp
         "persona_id": sent.persona_id,
         "subject": sent.subject,
         "metadata": as_json(dict(sent.metadata)),
+        "title": sent.title,
+        "analysis": as_json(dict(sent.analysis)),
         "number": number,
     }
     place = connection.execute(_TAKE_PLACES, values).mappings().one_or_none()

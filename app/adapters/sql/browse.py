@@ -9,7 +9,7 @@ from app.adapters.sql.engine import transaction
 from app.adapters.sql.memory_search import COLUMNS, Span, find_page
 from app.domain.browse import MemoryFilter, Position
 
-_SESSION_COLUMNS = "session_id, persona_id, tenant, subject, metadata, analysis, paused, created_at, updated_at"
+_SESSION_COLUMNS = "session_id, persona_id, tenant, subject, title, metadata, analysis, paused, created_at, updated_at"
 
 
 class SqlBrowser:

@@ -6,14 +6,17 @@ from dataclasses import dataclass
 from sqlalchemy import Connection, Engine, text
 
 from app.adapters.sql.acceptance import accept, take_places
+from app.adapters.sql.making_way import make_way
 from app.adapters.sql.rows import append_event, as_json, owe_memory, place_event
 from app.domain.conversation import Receipt, RequestKey, UserMessage
 from app.domain.events import EventType, NewEvent, SessionEvent
 from app.domain.memory import memory_of, place_of
 
 _QUEUE_TURN = text("""
-    INSERT INTO turns (event_id, session_id, seq, tenant, persona_id, metadata, traceparent)
-    VALUES (:event_id, :session_id, :seq, :tenant, :persona_id, CAST(:metadata AS jsonb), :traceparent)
+    INSERT INTO turns (event_id, session_id, seq, tenant, persona_id, metadata, traceparent, request, deadline_at,
+                       subject)
+    VALUES (:event_id, :session_id, :seq, :tenant, :persona_id, CAST(:metadata AS jsonb), :traceparent,
+            CAST(:request AS jsonb), :deliver_before, :subject)
 """)
 
 
@@ -35,9 +38,10 @@ class SqlInbox:
     def accept(self, message: UserMessage, key: RequestKey | None) -> tuple[Receipt, Sequence[SessionEvent]]:
         """Keep the message, its turn and its memory."""
         receipt = Receipt(message.session_id, message.event_id)
-        return accept(self._engine, receipt, key, lambda connection: self._keep(connection, message))
+        return accept(self._engine, receipt, key, lambda connection: self.keep(connection, message))
 
-    def _keep(self, connection: Connection, message: UserMessage) -> Sequence[SessionEvent]:
+    def keep(self, connection: Connection, message: UserMessage) -> Sequence[SessionEvent]:
+        """The same within a transaction that keeps more than the message."""
         # Two numbers are taken at once: the message and "a turn was accepted" follow one another.
         place = take_places(connection, message, 2)
         said = NewEvent(message.event_id, EventType.USER, "user", message.text, message.metadata)
@@ -47,8 +51,10 @@ class SqlInbox:
         begun = place_event(started, after, message.session_id, place["seq"], message.traceparent)
         append_event(connection, user)
         append_event(connection, begun)
+        # After its own event: a repetition of what came through unheard ends there.
+        make_way(connection, message, user.seq)
         connection.execute(_QUEUE_TURN, _turn(user, message))
-        if self._memories is not None:
+        if self._memories is not None and message.terms.remembered:
             where = place_of(user.tenant, message.metadata, self._memories.universe, self._memories.namespace)
             owe_memory(connection, memory_of(user, where, message.attachments))
         return user, begun
@@ -63,4 +69,7 @@ def _turn(user: SessionEvent, message: UserMessage) -> dict[str, object]:
         "persona_id": user.persona_id,
         "metadata": as_json(dict(message.metadata)),
         "traceparent": message.traceparent,
+        "request": as_json(message.request.as_json()),
+        "deliver_before": message.terms.deliver_before,
+        "subject": message.subject,
     }

@@ -38,7 +38,7 @@ class Leases:
 
     def claim(self, connection: Connection, limit: int, keys: Sequence[str] | None = None) -> Sequence[RowMapping]:
         """Up to `limit` due rows (with `keys`, only of these), now leased to this owner; whole rows are returned, each
-        with the `deaths` before this claim. A suspect, with which workers died before, comes alone.
+        with the `deaths` before this claim and its time. A suspect, with which workers died before, comes alone.
         """
         # The locked rows stay where they are until this statement has changed them, so their place finds them again.
         kind = self._kind
@@ -55,7 +55,7 @@ class Leases:
             UPDATE {kind.table} w SET state = '{kind.claimed}', attempts = w.attempts + 1, lease_owner = :owner,
                    lease_until = now() + make_interval(secs => :seconds) {kind.on_claim}
             FROM taken WHERE w.ctid = taken.place
-            RETURNING w.*, taken.deaths"""  # noqa: S608
+            RETURNING w.*, taken.deaths, now() AS claimed_at"""  # noqa: S608
         parameters: dict[str, Any] = {"owner": self._owner, "seconds": self._seconds, "limit": limit}
         if keys is not None:
             parameters["keys"] = list(keys)
@@ -220,10 +220,12 @@ def hurry(connection: Connection, kind: WorkKind, key: str) -> bool:
     return _change(connection, kind, key, "run_at = now(), outage = false", f"w.state IN ({kind.owed_sql}) AND {free}")
 
 
-def revive(connection: Connection, kind: WorkKind, key: str) -> bool:
-    """Give a dead row as many lives as a new one has; its attempts go on counting, for they are what fences."""
+def revive(connection: Connection, kind: WorkKind, key: str, ended: str = "dead") -> bool:
+    """Give a row that has ended so as many lives as a new one has; its attempts go on counting, for they are what
+    fences.
+    """
     changes = "finished_at = NULL, run_at = now(), excused = w.attempts, failures = 0, outage = false"
-    return _change(connection, kind, key, f"state = '{kind.waiting}', {changes}", "w.state = 'dead'")
+    return _change(connection, kind, key, f"state = '{kind.waiting}', {changes}", f"w.state = '{ended}'")
 
 
 def discard(connection: Connection, kind: WorkKind, key: str) -> bool:

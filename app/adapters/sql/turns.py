@@ -1,6 +1,6 @@
 """The turns that conversation workers owe: claimed, kept alive by partial text, finished in one transaction."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from typing import Any
 
 from sqlalchemy import Connection, Engine, RowMapping, text
@@ -10,27 +10,32 @@ from app.adapters.sql.engine import resolved, transaction
 from app.adapters.sql.leases import is_worn_out
 from app.adapters.sql.presence import Holder
 from app.adapters.sql.rows import append_next, find_event, owe_memory
+from app.adapters.sql.turn_steps import call_off, keep_step, known_step, taken_steps
 from app.adapters.sql.work_kinds import TURNS
-from app.domain.conversation import Turn, Utterance
+from app.domain.conversation import Turn
+from app.domain.conversation_control import Why
+from app.domain.endings import cancelled, late, worn_out
 from app.domain.errors import LeaseLost
-from app.domain.events import EventType, NewEvent, SessionEvent
+from app.domain.events import NewEvent, SessionEvent
 from app.domain.leases import MAX_ATTEMPTS, MAX_CLAIMS, Lease
 from app.domain.memory import Place, memory_of
+from app.domain.tool_loop import StepPlan, TakenStep
+from app.domain.turn_request import request_of
 
-_HISTORY = text("""
-    SELECT role, payload ->> 'message' AS message FROM session_events
-    WHERE session_id = :session_id AND turn_seq <= :seq AND type IN ('user', 'assistant.final')
-    ORDER BY turn_seq DESC, seq DESC LIMIT :limit
-""")
 _SAVE_PARTIAL = text("""
     UPDATE turns SET partial_text = :partial
     WHERE event_id = :event_id AND state = 'running' AND lease_owner = :owner AND attempts = :attempts
-    RETURNING cancel_requested
+    RETURNING event_id
 """)
-_NEXT_DUE = text("""
+_ASKED_TO_STOP = text("""
+    SELECT event_id, cancel_requested FROM turns
+    WHERE event_id = ANY(:event_ids) AND (cancel_requested OR deadline_at <= now()) AND state = 'running'
+""")
+NEXT_DUE = text("""
     SELECT event_id FROM turns WHERE session_id = :session_id AND state = 'queued' AND run_at <= now()
     ORDER BY seq LIMIT 1
 """)
+"""The session's next turn that may run now."""
 
 
 class SqlTurns(Claims):
@@ -44,28 +49,27 @@ class SqlTurns(Claims):
         return next(map(_turn, self._claim(1, [event_id])), None)
 
     def _is_spent(self, row: RowMapping) -> bool:
-        return is_worn_out(row, MAX_ATTEMPTS) or row["attempts"] > MAX_CLAIMS
+        is_tired = is_worn_out(row, MAX_ATTEMPTS) or row["attempts"] - row["steps"] > MAX_CLAIMS
+        return row["cancel_requested"] or _is_late(row) or is_tired
 
     def _end_spent(self, connection: Connection, rows: Sequence[RowMapping]) -> None:
-        for turn in map(_turn, rows):
-            self._end_with(connection, turn, _worn_out(turn), "dead")
+        for row in rows:
+            turn = _turn(row)
+            call_off(connection, turn.event_id)
+            self._end_with(connection, turn, *_last_words(turn, row))
 
-    def history(self, turn: Turn, limit: int) -> list[Utterance]:
-        """The last `limit` lines up to and including this turn's message, oldest first."""
-        with transaction(self._engine) as connection:
-            rows = connection.execute(
-                _HISTORY, {"session_id": turn.session_id, "seq": turn.seq, "limit": limit}
-            ).mappings()
-            return [Utterance(row["role"], row["message"]) for row in rows][::-1]
-
-    def save_partial(self, turn: Turn, text: str) -> bool:
-        """Keep the text so far; true when a cancel was asked for."""
+    def save_partial(self, turn: Turn, text: str) -> None:
+        """Keep the text so far."""
         with transaction(self._engine) as connection:
             held = {"event_id": turn.event_id, "owner": turn.lease_owner, "attempts": turn.attempts}
-            asked = connection.execute(_SAVE_PARTIAL, held | {"partial": text}).scalar_one_or_none()
-        if asked is None:
-            raise LeaseLost("the turn belongs to another attempt")
-        return bool(asked)
+            if not connection.execute(_SAVE_PARTIAL, held | {"partial": text}).rowcount:
+                raise LeaseLost("the turn belongs to another attempt")
+
+    def asked_to_stop(self, event_ids: Collection[str]) -> dict[str, Why]:
+        """Those of these turns that are to end without their answers."""
+        with transaction(self._engine) as connection:
+            rows = connection.execute(_ASKED_TO_STOP, {"event_ids": list(event_ids)}).all()
+        return {event_id: Why.CANCELLED if cancelled else Why.LATE for event_id, cancelled in rows}
 
     def note(self, turn: Turn, event: NewEvent) -> SessionEvent:
         """Append an event; a zombie's is refused by the row lock on its turn."""
@@ -81,6 +85,26 @@ class SqlTurns(Claims):
         held = {"event_id": turn.event_id, "owner": turn.lease_owner, "attempts": turn.attempts}
         if connection.execute(_LOCK_OURS, held).scalar_one_or_none() is None:
             raise LeaseLost("the turn belongs to another attempt")
+
+    def take_step(self, turn: Turn, plan: StepPlan) -> Sequence[SessionEvent]:
+        """The step with its calls and their events, and the turn given back, or nothing of them."""
+        return resolved(lambda again: self._take_step(turn, plan, again))
+
+    def _take_step(self, turn: Turn, plan: StepPlan, again: bool) -> Sequence[SessionEvent]:
+        with transaction(self._engine) as connection:
+            # Given back first: whoever holds the row's lock meanwhile is waited for.
+            ours = self._leases.release(connection, [_lease(turn)])
+            known = known_step(connection, turn, plan) if again and not ours else None
+            if known is not None:
+                return known
+            if not ours:
+                raise LeaseLost("the turn belongs to another attempt")
+            return keep_step(connection, turn, plan)
+
+    def steps(self, turn: Turn) -> list[TakenStep]:
+        """The steps so far."""
+        with transaction(self._engine) as connection:
+            return taken_steps(connection, turn)
 
     def finish(self, turn: Turn, event: NewEvent, state: str, memory_place: Place | None) -> SessionEvent:
         """The ending event, the turn's last state and the answer's memory, or nothing of them."""
@@ -128,13 +152,23 @@ class SqlTurns(Claims):
     def next_due(self, session_id: str) -> str | None:
         """The session's next queued turn."""
         with transaction(self._engine) as connection:
-            return connection.execute(_NEXT_DUE, {"session_id": session_id}).scalar_one_or_none()
+            return connection.execute(NEXT_DUE, {"session_id": session_id}).scalar_one_or_none()
 
 
 _LOCK_OURS = text("""
     SELECT 1 FROM turns
     WHERE event_id = :event_id AND state = 'running' AND lease_owner = :owner AND attempts = :attempts FOR UPDATE
 """)
+
+
+def _is_late(row: RowMapping) -> bool:
+    return row["deadline_at"] is not None and row["deadline_at"] <= row["claimed_at"]
+
+
+def _last_words(turn: Turn, row: RowMapping) -> tuple[NewEvent, str]:
+    if row["cancel_requested"]:
+        return cancelled(turn.event_id), "cancelled"
+    return (late(turn), "failed") if _is_late(row) else (worn_out(turn), "dead")
 
 
 def _turn(row: Any) -> Turn:
@@ -150,14 +184,12 @@ def _turn(row: Any) -> Turn:
         failures=row["failures"],
         deaths=row["deaths"],
         traceparent=row["traceparent"],
+        request=request_of(row["request"]),
+        deliver_before=row["deadline_at"],
+        subject=row["subject"],
+        steps=row["steps"],
     )
 
 
 def _lease(turn: Turn) -> Lease:
     return Lease(turn.event_id, turn.lease_owner, turn.attempts, turn.failures)
-
-
-def _worn_out(turn: Turn) -> NewEvent:
-    times = MAX_ATTEMPTS if turn.attempts <= MAX_CLAIMS else MAX_CLAIMS
-    reason = f"This message stopped its worker {times} times and was set aside. Send it again."
-    return NewEvent(f"{turn.event_id}:final", EventType.ERROR, "assistant", "", {"reason": reason})

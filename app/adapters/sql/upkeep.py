@@ -58,6 +58,8 @@ _WORKERS = text("""
     SELECT name, count(*) AS alive FROM processes WHERE seen_at > now() - interval '10 seconds' GROUP BY name
 """)
 _USELESS = "j.state IN ('failed', 'cancelled', 'discarded') OR j.state = 'completed' AND j.expires_at <= now()"
+_UNAWAITED = """NOT EXISTS (SELECT 1 FROM turns t
+                          WHERE t.event_id = w.turn_event_id AND t.state IN ('queued', 'running'))"""
 _PRUNE = (
     text("""DELETE FROM message_outbox WHERE id IN (
         SELECT o.id FROM message_outbox o
@@ -79,13 +81,19 @@ _PRUNE = (
     text("""DELETE FROM message_outbox WHERE id IN (
         SELECT id FROM message_outbox
         WHERE state = 'discarded' AND finished_at < now() - interval '30 days' LIMIT 1000)"""),
-    # Their results stand in the session's events; a call of which nobody knows what it did stays as long as a letter.
-    text("""DELETE FROM tool_calls WHERE call_id IN (
-        SELECT call_id FROM tool_calls
-        WHERE state IN ('succeeded', 'failed', 'cancelled') AND finished_at < now() - interval '7 days' LIMIT 1000)"""),
-    text("""DELETE FROM tool_calls WHERE call_id IN (
-        SELECT call_id FROM tool_calls
-        WHERE state IN ('unknown', 'discarded') AND finished_at < now() - interval '30 days' LIMIT 1000)"""),
+    # Their results stand in the session's events; a call of which nobody knows what it did stays as long as a letter,
+    # and one whose turn is still owed as long as that.
+    text(f"""DELETE FROM tool_calls WHERE call_id IN (
+        SELECT call_id FROM tool_calls w
+        WHERE state IN ('succeeded', 'failed', 'cancelled') AND finished_at < now() - interval '7 days'
+          AND {_UNAWAITED} LIMIT 1000)"""),  # noqa: S608
+    text(f"""DELETE FROM tool_calls WHERE call_id IN (
+        SELECT call_id FROM tool_calls w
+        WHERE state IN ('unknown', 'discarded') AND finished_at < now() - interval '30 days'
+          AND {_UNAWAITED} LIMIT 1000)"""),  # noqa: S608
+    text(f"""DELETE FROM turn_steps WHERE ctid IN (
+        SELECT w.ctid FROM turn_steps w
+        WHERE w.created_at < now() - interval '7 days' AND {_UNAWAITED} LIMIT 1000)"""),  # noqa: S608
     # What nobody can have any more: expired, or never whole. A dead job may still get another life, so it stays.
     text(f"""DELETE FROM export_chunks WHERE (job_id, number) IN (
         SELECT c.job_id, c.number FROM export_chunks c JOIN export_jobs j ON j.job_id = c.job_id
@@ -99,6 +107,25 @@ _PRUNE = (
         WHERE j.finished_at < now() - interval '30 days' LIMIT 1000)"""),
     text("""DELETE FROM reconcile_jobs j WHERE j.finished_at < now() - interval '30 days'
         AND NOT EXISTS (SELECT 1 FROM reconcile_findings f WHERE f.job_id = j.job_id)"""),
+    # Kept for as long as a worker may have been frozen over its call, and a budget for as long as anything is reserved.
+    text("""DELETE FROM token_reservations WHERE ctid IN (
+        SELECT ctid FROM token_reservations WHERE finished_at < now() - interval '1 day' LIMIT 1000)"""),
+    text("""DELETE FROM token_spending WHERE ctid IN (
+        SELECT ctid FROM token_spending WHERE day < now() - interval '7 days' AND reserved = 0 LIMIT 1000)"""),
+    text("""DELETE FROM schedule_runs WHERE ctid IN (
+        SELECT ctid FROM schedule_runs WHERE created_at < now() - interval '30 days' LIMIT 1000)"""),
+    # Whose webhook is gone: nobody is there to take them.
+    text("""UPDATE webhook_deliveries SET state = 'discarded', finished_at = now(), last_error = 'its webhook is gone'
+        WHERE delivery_id IN (
+        SELECT d.delivery_id FROM webhook_deliveries d WHERE d.state = 'pending' AND d.lease_owner IS NULL
+        AND NOT EXISTS (SELECT 1 FROM webhooks w WHERE w.webhook_id = d.webhook_id) LIMIT 1000)
+        AND lease_owner IS NULL"""),
+    text("""DELETE FROM webhook_deliveries WHERE delivery_id IN (
+        SELECT delivery_id FROM webhook_deliveries
+        WHERE state = 'delivered' AND finished_at < now() - interval '7 days' LIMIT 1000)"""),
+    text("""DELETE FROM webhook_deliveries WHERE delivery_id IN (
+        SELECT delivery_id FROM webhook_deliveries
+        WHERE state = 'discarded' AND finished_at < now() - interval '30 days' LIMIT 1000)"""),
     text("DELETE FROM processes WHERE seen_at < now() - interval '1 hour'"),
 )
 

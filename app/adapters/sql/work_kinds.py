@@ -48,7 +48,10 @@ TURNS = WorkKind(
     key="event_id",
     guard="""NOT EXISTS (SELECT 1 FROM turns earlier WHERE earlier.session_id = w.session_id
                 AND earlier.seq < w.seq AND earlier.state IN ('queued', 'running'))
-             AND NOT EXISTS (SELECT 1 FROM sessions s WHERE s.session_id = w.session_id AND s.paused)""",
+             AND NOT EXISTS (SELECT 1 FROM sessions s WHERE s.session_id = w.session_id AND s.paused)
+             AND (w.cancel_requested
+                  OR NOT EXISTS (SELECT 1 FROM tool_calls c
+                                 WHERE c.turn_event_id = w.event_id AND c.state IN ('queued', 'running')))""",
     on_claim=", partial_text = ''",
     # A suspect has a process of its own, whose death its worker reports: the worker's own death is not its doing.
     on_owner_gone=f", excused = excused + CASE WHEN attempts - excused > {ALONE_AFTER_DEATHS} THEN 1 ELSE 0 END",
@@ -74,7 +77,15 @@ EXPORTS = WorkKind(
     guard="NOT EXISTS (SELECT 1 FROM export_jobs other WHERE other.lease_until > now() AND other.job_id <> w.job_id)",
     session="NULL::text",
 )
-KINDS = (TURNS, MEMORIES, RECORDS, TOOL_CALLS, EXPORTS)
+WEBHOOKS = WorkKind(
+    name="webhook",
+    table="webhook_deliveries",
+    key="delivery_id",
+    owed=("pending",),
+    claimed="pending",
+    waiting="pending",
+)
+KINDS = (TURNS, MEMORIES, RECORDS, TOOL_CALLS, EXPORTS, WEBHOOKS)
 """What people tend at the desk."""
 PROOFS = WorkKind(name="proof", table="reconcile_jobs", key="job_id")
 LEASED = (*KINDS, PROOFS)

@@ -1,0 +1,42 @@
+"""Which models there are, for a worker that asks them and for a door that shows them."""
+
+from app.adapters.key_vault import KeyVault
+from app.adapters.sql.profile_shelf import SqlProfileShelf
+from app.domain.profiles import SETTINGS_PROFILE, Profile
+from app.services.keep_profiles import ProfileDesk
+from app.services.know_profiles import KnownProfiles, Own
+from app.settings import Settings
+from app.wiring.process import Process
+
+_TOY_POSITION = 1_000_000
+"""The built-in model stands behind every other."""
+
+
+def profile_desk_of(process: Process) -> ProfileDesk:
+    """The profiles that are kept."""
+    settings = process.settings
+    vault = KeyVault(settings.gateway_enc_key.get_secret_value())
+    return ProfileDesk(SqlProfileShelf(process.engine), vault, settings.llm_allow_private)
+
+
+def roster_of(process: Process) -> KnownProfiles:
+    """The profiles that answer."""
+    settings, desk = process.settings, profile_desk_of(process)
+    own = Own(own_profile(settings), _TOY_POSITION if settings.llm_is_toy else 0, settings.sa01_env)
+    return KnownProfiles(desk.shelf, desk.vault, own, process.clock)
+
+
+def own_profile(settings: Settings) -> Profile | None:
+    """The endpoint in `LLM_BASE_URL`."""
+    if not settings.llm_base_url:
+        return None
+    return Profile(
+        name=SETTINGS_PROFILE,
+        base_url=settings.llm_base_url,
+        path=settings.llm_path,
+        model=settings.llm_model,
+        key=settings.llm_api_key.get_secret_value(),
+        temperature=settings.llm_temperature,
+        context_tokens=settings.llm_context_tokens,
+        output_tokens=settings.llm_max_output_tokens,
+    )
