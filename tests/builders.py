@@ -5,11 +5,13 @@ import uuid
 from datetime import UTC, datetime
 from typing import Any
 
-from app.domain.conversation import RequestKey, UserMessage
+from app.domain.conversation import RequestKey, Turn, UserMessage
+from app.domain.dialogue import ToolAsk, Usage
 from app.domain.events import EventType, NewEvent
 from app.domain.log import RawRecord, WalBatch, WalPartition
 from app.domain.memory import Memory, Place, Remembered, WalRecord
-from app.domain.tools import Effect, ToolRequest
+from app.domain.tool_loop import Asked, Step, StepPlan, call_id_of
+from app.domain.tools import Effect, ToolCall, ToolRequest
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
 
@@ -40,6 +42,30 @@ def a_tool_request(effect: Effect = Effect.READ, tool: str = "echo", **fields: A
     """A call from tenant t1 in a session of its own."""
     values: dict[str, Any] = {"session_id": an_id("s-"), "args": {"text": "hi"}, "tenant": "t1"}
     return ToolRequest(an_id(), tool=tool, effect=effect, **{**values, **fields})
+
+
+def a_tool_call(tool: str = "echo", args: dict[str, Any] | None = None, **fields: Any) -> ToolCall:
+    """A claimed call from tenant t1, in its first run."""
+    values: dict[str, Any] = {"session_id": an_id("s-"), "tenant": "t1", "effect": Effect.READ, "metadata": {}}
+    claim = {"attempts": 1, "runs": 1, "deaths": 0, "lease_owner": "worker"}
+    return ToolCall(an_id(), tool=tool, args=args or {}, **{**values, **claim, **fields})
+
+
+def a_step(turn: Turn, calls: int = 1, refusals: int = 0) -> StepPlan:
+    """The turn's next step, of so many calls and then so many asks that were refused."""
+    number = turn.steps + 1
+    requests = [
+        ToolRequest(
+            call_id_of(turn.event_id, number, position), turn.session_id, "echo", Effect.READ, {"text": "hi"},
+            turn.tenant, persona_id=turn.persona_id, metadata=turn.metadata, turn_event_id=turn.event_id,
+        )
+        for position in range(calls)
+    ]  # fmt: skip
+    asked = [
+        Asked(ToolAsk(f"ask-{position}", "echo", '{"text": "hi"}'), "" if position < calls else "no")
+        for position in range(calls + refusals)
+    ]
+    return StepPlan(Step(number, "Let me see.", tuple(asked), Usage(7, 11)), tuple(requests))
 
 
 def a_final(event_id: str, text: str = "hi") -> NewEvent:

@@ -6,7 +6,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import pytest
 from sqlalchemy import Engine
@@ -15,11 +15,21 @@ from app.adapters.sql.engine import create_engine
 from app.adapters.sql.patience import Patience
 from app.settings import Settings, read
 from devstack.stack import Stack
+from tests.own_database import keep_pristine
+from tests.shifts import Shifts, in_order
 
 ROOT = Path(__file__).parents[1]
 PATIENT = Patience(greeting_seconds=30, silence_seconds=60)
 """Of tests that are not about patience: a machine that stands still for some seconds breaks none of them."""
 Found = TypeVar("Found")
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    items[:] = in_order(items)
+
+
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Shifts | None:
+    return Shifts(config, log) if config.getvalue("dist") == "loadfile" else None
 
 
 def eventually(condition: Callable[[], Found], seconds: float = 60.0) -> Found:
@@ -37,6 +47,7 @@ def servers(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
     with Stack(tmp_path_factory.mktemp("servers"), None, only={"postgres", "redis", "kafka"}) as stack:
         environment = {"PATH": "", **stack.environment}
         subprocess.run([sys.executable, "-m", "alembic", "upgrade", "head"], cwd=ROOT, env=environment, check=True)
+        keep_pristine(stack.environment["POSTGRES_DSN"])
         yield stack
 
 
@@ -57,6 +68,7 @@ def engine(settings: Settings) -> Iterator[Engine]:
 @pytest.fixture(scope="session")
 def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
     """The whole system as `make run` starts it, with the built-in model, on free ports."""
-    short_answers = {"LLM_MAX_OUTPUT_TOKENS": "128"}
+    # What the small model is told costs as much of the processor as what it says.
+    short_answers = {"LLM_MAX_OUTPUT_TOKENS": "128", "LLM_CONTEXT_TOKENS": "1024"}
     with Stack(tmp_path_factory.mktemp("stack"), None, overrides=short_answers) as running:
         yield running

@@ -12,6 +12,7 @@ from tests.fakes_parts import (
     RecordingNotes,
     Ring,
     ScriptedModel,
+    WishedStops,
 )
 from tests.fakes_store import InMemoryStore
 from tests.fakes_wal import InMemoryReplica, InMemoryWal
@@ -32,4 +33,5 @@ __all__ = [
     "RecordingNotes",
     "Ring",
     "ScriptedModel",
+    "WishedStops",
 ]

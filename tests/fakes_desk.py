@@ -162,6 +162,7 @@ class InMemoryWorkDesk:
             WorkName.RECORD: self.store.record_rows,
             WorkName.TOOL_CALL: self.store.call_rows,
             WorkName.EXPORT: self.store.export_rows,
+            WorkName.WEBHOOK: self.store.webhook_rows,
         }
         return tables[kind]
 

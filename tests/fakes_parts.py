@@ -3,13 +3,17 @@ told, notes, and a model that follows a script."""
 
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from app.domain.conversation import Answer, Turn, Usage, Utterance
+from app.adapters.stop_watch import Wish
+from app.domain.conversation import Turn
+from app.domain.conversation_control import Stop, Why
+from app.domain.dialogue import Answer, ModelCall, Piece, ToolAsk, Usage, Utterance
 from app.domain.events import EventType
-from app.domain.ports import Piece
+from app.domain.profiles import Profile, ProfileWish
 from app.routing import TaskName
 
 
@@ -91,7 +95,7 @@ class BreaksOff:
     """A step of a script: the model stops talking without having ended."""
 
 
-Step = str | Exception | BreaksOff | Callable[[], object]
+Step = str | ToolAsk | Exception | BreaksOff | Callable[[], object]
 
 
 def always_in_company(turn: Turn) -> str:
@@ -99,19 +103,50 @@ def always_in_company(turn: Turn) -> str:
     raise AssertionError(f"{turn.event_id} is no suspect")
 
 
+class WishedStops:
+    """`Stops` whose wishes a test makes."""
+
+    def __init__(self) -> None:
+        self._wishes: defaultdict[str, Wish] = defaultdict(Wish)
+
+    @contextmanager
+    def heard(self, event_id: str) -> Iterator[Wish]:
+        yield self._wishes[event_id]
+
+    def wish(self, event_id: str, why: Why = Why.CANCELLED) -> None:
+        self._wishes[event_id].make(why)
+
+
+@dataclass
+class FixedRoster:
+    """`Roster` of these profiles, whatever is wished; `wishes` are those that came."""
+
+    profiles: Sequence[Profile] = (Profile("default", "http://model.test/v1", output_tokens=512),)
+    wishes: list[ProfileWish] = field(default_factory=list)
+
+    def candidates(self, wish: ProfileWish, /) -> Sequence[Profile]:
+        self.wishes.append(wish)
+        return self.profiles
+
+
 class ScriptedModel:
     """`Model` that follows one script per call, the last one for ever.
 
-    A text is said, an exception raised, a function called between two pieces.
+    A text is said, a tool asked for, an exception raised, a function called between two pieces.
     """
 
     def __init__(self, *scripts: Sequence[Step]) -> None:
         self._scripts = list(scripts)
-        self.asked: list[list[Utterance]] = []
+        self.calls: list[tuple[Profile, ModelCall]] = []
         self.closed = 0
 
-    def stream(self, lines: Sequence[Utterance], traceparent: str | None) -> Iterator[Piece]:
-        self.asked.append(list(lines))
+    @property
+    def asked(self) -> list[list[Utterance]]:
+        """The lines of every call."""
+        return [list(call.lines) for _, call in self.calls]
+
+    def stream(self, profile: Profile, call: ModelCall, stop: Stop) -> Iterator[Piece]:
+        self.calls.append((profile, call))
         script = self._scripts.pop(0) if len(self._scripts) > 1 else self._scripts[0]
         try:
             yield from self._follow(script)
@@ -120,8 +155,11 @@ class ScriptedModel:
 
     def _follow(self, script: Sequence[Step]) -> Iterator[Piece]:
         said = ""
+        asks: list[ToolAsk] = []
         for step in script:
             match step:
+                case ToolAsk():
+                    asks.append(step)
                 case str():
                     said += step
                     yield Piece(step)
@@ -131,4 +169,5 @@ class ScriptedModel:
                     return
                 case _:
                     step()
-        yield Piece("", Answer(said, "scripted", Usage(7, len(said))))
+        finish = "tool_calls" if asks else "stop"
+        yield Piece("", Answer(said, "scripted", Usage(7, len(said)), tuple(asks), finish))

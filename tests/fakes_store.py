@@ -5,15 +5,17 @@ Every process gets its own view (`turns(presence)`, `memory_outbox(owner)`, …)
 
 import threading
 from collections import Counter, defaultdict
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Any
 
 from app.adapters.sql.inbox import MemoryDefaults
-from app.domain.conversation import Receipt, RequestKey, Turn, UserMessage, Utterance
-from app.domain.errors import KeyReused, LeaseLost, NotFound, Rejected, StoreUnavailable
+from app.domain.conversation import Receipt, RequestKey, Turn, UserMessage
+from app.domain.conversation_control import Stopping, Why
+from app.domain.endings import cancelled, late, worn_out
+from app.domain.errors import Conflict, KeyReused, LeaseLost, NotFound, Rejected, StoreUnavailable
 from app.domain.events import ENDS_A_TURN, EventType, NewEvent, SessionEvent, envelope
 from app.domain.json_text import storable
 from app.domain.leases import MAX_ATTEMPTS, MAX_CLAIMS, Lease
@@ -32,14 +34,19 @@ from app.domain.memory import (
 )
 from app.domain.ports import WAKE_LIMIT, OwedMemory, OwedRecord, Sent
 from app.domain.stream import Delta
+from app.domain.terms import WhileBusy
+from app.domain.tool_loop import Step, StepPlan, TakenStep
 from app.domain.tools import ToolCall, ToolEnd, ToolRequest, queued_event
+from app.domain.transcript import Summary
 from tests.fakes_parts import FakeClock
+from tests.fakes_sessions import InMemorySessions
+from tests.fakes_transcripts import InMemoryTranscripts
 from tests.fakes_work import Row, WorkTable
 
 _DEFAULTS = MemoryDefaults("", "wm")
 _WORN_OUT = f"a worker died {MAX_ATTEMPTS} times while delivering it"
 
-Step = Callable[[WorkTable[Any]], set[str]]
+Act = Callable[[WorkTable[Any]], set[str]]
 
 
 @dataclass
@@ -50,6 +57,8 @@ class FakeSession:
     persona_id: str | None
     next_seq: int = 0
     paused: bool = False
+    title: str | None = None
+    heard_after: int = 0
 
 
 @dataclass
@@ -64,6 +73,7 @@ class FakeTurn:
     persona_id: str | None
     partial_text: str = ""
     cancel_requested: bool = False
+    steps: list[Step] = field(default_factory=list)
 
 
 @dataclass
@@ -114,13 +124,17 @@ class InMemoryStore:
         self.down = False
         self.alive: set[str] = set()
         self.replicated: set[str] = set()
+        self.superseded: set[str] = set()
+        self.summaries: dict[tuple[str, int], Summary] = {}
         self.sessions: dict[str, FakeSession] = {}
         self.events: dict[str, list[SessionEvent]] = defaultdict(list)
         self.turn_rows: WorkTable[FakeTurn] = WorkTable(self.clock, "queued", "running", isolates_suspects=True)
         self.memory_rows: WorkTable[Memory] = WorkTable(self.clock, "pending", "pending")
         self.ledger_lines: dict[str, FakeLine] = {}
         self.call_rows: WorkTable[ToolRequest] = WorkTable(self.clock, "queued", "running")
+        self.call_results: dict[str, dict[str, Any]] = {}
         self.export_rows: WorkTable[Any] = WorkTable(self.clock, "queued", "running")
+        self.webhook_rows: WorkTable[Any] = WorkTable(self.clock, "pending", "pending")
         self.record_rows: WorkTable[FakeRecord] = WorkTable(self.clock, "pending", "pending")
         self._survived: list[tuple[WorkTable[Any], Sequence[Lease]]] = []
         self._memories = memories
@@ -141,7 +155,7 @@ class InMemoryStore:
         if not self.down:
             self._excuse()
 
-    def end(self, table: WorkTable[Any], leases: Sequence[Lease], step: Step) -> set[str]:
+    def end(self, table: WorkTable[Any], leases: Sequence[Lease], step: Act) -> set[str]:
         """End these claims; `step` gives the keys that were still theirs, the owner of the others lives."""
         with self.transaction():
             ours = step(table)
@@ -163,6 +177,15 @@ class InMemoryStore:
 
     def turns(self, presence: FakePresence, lease_seconds: float = 30.0) -> "InMemoryTurns":
         return InMemoryTurns(self, presence, lease_seconds)
+
+    def turn_control(self) -> "InMemoryTurnControl":
+        return InMemoryTurnControl(self)
+
+    def transcripts(self) -> "InMemoryTranscripts":
+        return InMemoryTranscripts(self)
+
+    def session_desk(self) -> InMemorySessions:
+        return InMemorySessions(self)
 
     def tool_requests(self) -> "InMemoryToolRequests":
         return InMemoryToolRequests(self)
@@ -192,10 +215,19 @@ class InMemoryStore:
                 "record": self.record_rows.end_leases_of(self._is_gone),
                 "tool_call": self.call_rows.end_leases_of(self._is_gone),
                 "export": self.export_rows.end_leases_of(self._is_gone),
+                "webhook": self.webhook_rows.end_leases_of(self._is_gone),
             }
 
     def _is_gone(self, owner: str) -> bool:
         return owner not in self.alive
+
+    def owed_calls(self, event_id: str) -> list[Row[ToolRequest]]:
+        return [row for row in self.call_rows.owed if row.thing.turn_event_id == event_id]
+
+    def call_off(self, event_id: str) -> None:
+        for row in self.owed_calls(event_id):
+            if row.state == "queued":
+                self.call_rows.close(row, "cancelled")
 
     def append(self, session_id: str, event: NewEvent, turn_seq: int | None, traceparent: str | None) -> SessionEvent:
         session = self.sessions[session_id]
@@ -223,6 +255,7 @@ class InMemoryStore:
 
     def keep(self, message: UserMessage) -> tuple[SessionEvent, SessionEvent]:
         session = self.sessions.setdefault(message.session_id, FakeSession(message.tenant, message.persona_id))
+        session.title = session.title or message.title
         session.persona_id = message.persona_id or session.persona_id
         said = NewEvent(message.event_id, EventType.USER, "user", message.text, message.metadata)
         started = NewEvent(f"{message.event_id}:started", EventType.STARTED, "assistant", "", {"status": "started"})
@@ -230,7 +263,7 @@ class InMemoryStore:
         begun = self.append(message.session_id, started, user.seq, message.traceparent)
         turn = FakeTurn(message.event_id, message.session_id, user.seq, session.tenant, message, session.persona_id)
         self.turn_rows.add(message.event_id, turn)
-        if self._memories is not None:
+        if self._memories is not None and message.terms.remembered:
             where = place_of(user.tenant, message.metadata, self._memories.universe, self._memories.namespace)
             self.owe_memory(memory_of(user, where, message.attachments))
         return user, begun
@@ -264,11 +297,28 @@ class InMemoryInbox:
                 raise NotFound("there is no such session")
             if not storable(message.text):
                 raise Rejected("the text holds characters that cannot be stored")
+            self._make_way(message)
             events = self.store.keep(message)
             receipt = Receipt(message.session_id, message.event_id)
             if key is not None:
                 self.store.take_key(key, receipt)
             return receipt, events
+
+    def _make_way(self, message: UserMessage) -> None:
+        owed = [row for row in self.store.turn_rows.owed if row.thing.session_id == message.session_id]
+        if owed and message.terms.while_busy is WhileBusy.REJECT:
+            raise Conflict("an answer is still owed in this session")
+        for row in owed if message.terms.while_busy is WhileBusy.INTERRUPT else ():
+            row.thing.cancel_requested = True
+        if message.terms.replaces is not None:
+            self._replace(message.session_id, message.terms.replaces)
+
+    def _replace(self, session_id: str, event_id: str) -> None:
+        latest = self.store.transcripts().latest(session_id)
+        if latest is None or latest.event_id != event_id:
+            raise Conflict("the conversation has gone on meanwhile")
+        said = self.store.events[session_id]
+        self.store.superseded |= {event.event_id for event in said if event.turn_seq == latest.seq}
 
 
 @dataclass
@@ -293,37 +343,64 @@ class InMemoryTurns:
                 return None
             rows[0].thing.partial_text = ""
             turn = _turn(rows[0])
-            if not rows[0].is_worn_out and turn.attempts <= MAX_CLAIMS:
+            if rows[0].thing.cancel_requested:
+                self.store.call_off(turn.event_id)
+                self._end(turn, cancelled(turn.event_id), "cancelled")
+                return None
+            if self._is_late(turn):
+                self.store.call_off(turn.event_id)
+                self._end(turn, late(turn), "failed")
+                return None
+            if not rows[0].is_worn_out and turn.attempts - turn.steps <= MAX_CLAIMS:
                 return turn
-            self._end(turn, _worn_out(turn), "dead")
+            self._end(turn, worn_out(turn), "dead")
             return None
 
     def _in_order(self, row: Row[FakeTurn]) -> bool:
         if self.store.sessions[row.thing.session_id].paused:
             return False
+        if self.store.owed_calls(row.key) and not row.thing.cancel_requested:
+            return False
         owed = self.store.turn_rows.owed
         return not any(o.thing.session_id == row.thing.session_id and o.thing.seq < row.thing.seq for o in owed)
 
-    def history(self, turn: Turn, limit: int) -> list[Utterance]:
+    def save_partial(self, turn: Turn, text: str) -> None:
         with self.store.transaction():
-            said = [
-                event
-                for event in self.store.events[turn.session_id]
-                if event.type in (EventType.USER, EventType.FINAL) and (event.turn_seq or 0) <= turn.seq
-            ]
-            said.sort(key=lambda event: (event.turn_seq or 0, event.seq))
-            return [Utterance(event.role, event.message) for event in said[-limit:]]
+            self._ours(turn).thing.partial_text = text
 
-    def save_partial(self, turn: Turn, text: str) -> bool:
+    def asked_to_stop(self, event_ids: Collection[str]) -> dict[str, Why]:
         with self.store.transaction():
-            row = self._ours(turn)
-            row.thing.partial_text = text
-            return row.thing.cancel_requested
+            rows = [row for row in self.store.turn_rows.owed if row.key in event_ids and row.state == "running"]
+            tardy = {row.key: Why.LATE for row in rows if self._is_late(_turn(row))}
+            return tardy | {row.key: Why.CANCELLED for row in rows if row.thing.cancel_requested}
+
+    def _is_late(self, turn: Turn) -> bool:
+        return turn.deliver_before is not None and turn.deliver_before <= self.store.clock.now()
 
     def note(self, turn: Turn, event: NewEvent) -> SessionEvent:
         with self.store.transaction():
             self._ours(turn)
             return self.store.append(turn.session_id, event, turn.seq, turn.traceparent)
+
+    def take_step(self, turn: Turn, plan: StepPlan) -> Sequence[SessionEvent]:
+        with self.store.transaction():
+            row = self._ours(turn)
+            self.store.turn_rows.release([_lease(turn)])
+            row.thing.steps.append(plan.step)
+            row.failures, row.last_error = 0, None
+            return [self._queue(turn, call) for call in plan.calls]
+
+    def _queue(self, turn: Turn, call: ToolRequest) -> SessionEvent:
+        assert call.call_id not in self.store.call_rows.rows
+        self.store.call_rows.add(call.call_id, call)
+        return self.store.append(turn.session_id, queued_event(call), turn.seq, turn.traceparent)
+
+    def steps(self, turn: Turn) -> list[TakenStep]:
+        with self.store.transaction():
+            kept = self.store.call_results
+            steps = self.store.turn_rows.rows[turn.event_id].thing.steps
+            ids = [call_id for step in steps for call_id in step.call_ids(turn.event_id)]
+            return [TakenStep(step, {key: kept[key] for key in ids if key in kept}) for step in steps]
 
     def finish(self, turn: Turn, event: NewEvent, state: str, memory_place: Place | None) -> SessionEvent:
         with self.store.transaction():
@@ -374,6 +451,8 @@ def _turn(row: Row[FakeTurn]) -> Turn:
     return Turn(
         thing.event_id, thing.session_id, thing.seq, thing.tenant, thing.persona_id, thing.message.metadata,
         row.attempts, lease.owner, row.failures, row.attempts - row.excused - 1, thing.message.traceparent,
+        thing.message.request, thing.message.terms.deliver_before, thing.message.subject,
+        len(thing.steps),
     )  # fmt: skip
 
 
@@ -381,10 +460,28 @@ def _lease(turn: Turn) -> Lease:
     return Lease(turn.event_id, turn.lease_owner, turn.attempts, turn.failures)
 
 
-def _worn_out(turn: Turn) -> NewEvent:
-    times = MAX_ATTEMPTS if turn.attempts <= MAX_CLAIMS else MAX_CLAIMS
-    reason = f"This message stopped its worker {times} times and was set aside. Send it again."
-    return NewEvent(f"{turn.event_id}:final", EventType.ERROR, "assistant", "", {"reason": reason})
+@dataclass
+class InMemoryTurnControl:
+    """`TurnControl`."""
+
+    store: InMemoryStore
+
+    def cancel(self, session_id: str, event_id: str | None) -> Stopping:
+        with self.store.transaction():
+            owed = [
+                row
+                for row in self.store.turn_rows.owed
+                if row.thing.session_id == session_id and event_id in (None, row.key)
+            ]
+            if not owed:
+                return Stopping(False)
+            row = min(owed, key=lambda row: row.thing.seq)
+            row.thing.cancel_requested = True
+            if row.state == "running":
+                return Stopping(True)
+            self.store.turn_rows.close(row, "cancelled")
+            self.store.call_off(row.key)
+            return Stopping(True, self.store.append(session_id, cancelled(row.key), row.thing.seq, None))
 
 
 @dataclass
@@ -442,6 +539,7 @@ class InMemoryToolCalls:
         with self.store.transaction():
             self._check(call)
             self.store.call_rows.settle([call.lease], end.state, end.reason)
+            self.store.call_results[call.call_id] = {"status": end.status.value, "payload": end.payload}
             ended = self.store.append(call.session_id, event, None, call.traceparent)
             if memory_place is not None:
                 self.store.owe_memory(tool_memory_of(ended, memory_place))
@@ -479,6 +577,7 @@ def _call(row: Row[ToolRequest]) -> ToolCall:
     return ToolCall(
         asked.call_id, asked.session_id, asked.tenant, asked.tool, asked.effect, asked.args, asked.metadata,
         row.attempts, row.runs, row.attempts - row.excused - 1, owner, row.failures, asked.traceparent,
+        asked.persona_id, asked.turn_event_id,
     )  # fmt: skip
 
 
@@ -503,7 +602,7 @@ class InMemoryOutbox:
     def bury(self, owed: Any, reason: str) -> None:
         self._end([owed], lambda rows: rows.settle([owed.lease], "dead", reason))
 
-    def _end(self, owed: Sequence[Any], step: Step) -> set[str]:
+    def _end(self, owed: Sequence[Any], step: Act) -> set[str]:
         return self.store.end(self.rows, [item.lease for item in owed], step)
 
     def survived(self, owed: Sequence[Any]) -> None:
@@ -649,9 +748,10 @@ class InMemoryStreamStore:
 
     store: InMemoryStore
 
-    def session_exists(self, session_id: str) -> bool:
+    def tenant_of(self, session_id: str) -> str | None:
         with self.store.transaction():
-            return session_id in self.store.sessions
+            session = self.store.sessions.get(session_id)
+            return session.tenant if session else None
 
     def head(self, session_id: str) -> int:
         with self.store.transaction():

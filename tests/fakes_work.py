@@ -104,9 +104,9 @@ class WorkTable(Generic[Thing]):
         )
 
     def settle(self, leases: Iterable[Lease], state: str, reason: str | None = None) -> set[str]:
-        return {row.key for row in self._end(leases, lambda row: self._close(row, state, reason))}
+        return {row.key for row in self._end(leases, lambda row: self.close(row, state, reason))}
 
-    def _close(self, row: Row[Thing], state: str, reason: str | None) -> None:
+    def close(self, row: Row[Thing], state: str, reason: str | None = None) -> None:
         row.state, row.last_error, row.outage = state, reason, False
         row.finished_at = self._moment()
 

@@ -88,6 +88,7 @@ def test_an_outage_of_somabrain_loses_and_doubles_nothing(folder: Path) -> None:
 
 
 @pytest.mark.servers
+@pytest.mark.sabotage
 @pytest.mark.timeout(400)
 def test_a_drill_with_memory_sync_held_back_fails(folder: Path) -> None:
     drill = start(folder, *SHORT, "--sabotage", "hold-memory-sync", "--patience", "8")

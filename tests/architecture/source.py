@@ -3,7 +3,7 @@
 import ast
 from collections.abc import Iterator
 from dataclasses import dataclass
-from functools import cached_property, lru_cache
+from functools import cache, cached_property, lru_cache
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -29,10 +29,10 @@ class Module:
         """The syntax tree."""
         return ast.parse(self.text, str(self.path))
 
-    @property
-    def nodes(self) -> Iterator[ast.AST]:
+    @cached_property
+    def nodes(self) -> tuple[ast.AST, ...]:
         """Every node of the tree."""
-        return ast.walk(self.tree)
+        return tuple(ast.walk(self.tree))
 
     @property
     def functions(self) -> Iterator[Function]:
@@ -64,7 +64,13 @@ def modules(*folders: str) -> Iterator[Module]:
     """The Python files of these folders, and those at the top of the project when no folder is named."""
     for path in files():
         if path.suffix == ".py" and (path.parts[0] in folders if folders else len(path.parts) == 1):
-            yield Module(path)
+            yield _module(path)
+
+
+@cache
+def _module(path: Path) -> Module:
+    """Every rule looks at every file: each is read and parsed once."""
+    return Module(path)
 
 
 def product() -> Iterator[Module]:

@@ -149,7 +149,7 @@ def test_compose_sets_only_settings_that_exist() -> None:
 
 def a_plan(folder: Path) -> plan.Plan:
     """What devstack would start where nothing is given."""
-    secrets = dict.fromkeys(("postgres_admin", "postgres", "redis", "flower"), "secret")
+    secrets = dict.fromkeys(("postgres_admin", "postgres", "redis", "flower", "encryption"), "secret")
     return plan.make(Place(folder), ports.shifted(0), secrets, {}, None)
 
 

@@ -10,8 +10,7 @@ from typing import Any
 
 from alembic.migration import MigrationContext
 from alembic.operations import Operations
-from sqlalchemy import Connection, Engine, text
-from sqlalchemy.engine import make_url
+from sqlalchemy import Connection
 from werkzeug.serving import BaseWSGIServer, WSGIRequestHandler, make_server
 
 from app.adapters.sql.engine import create_engine
@@ -19,6 +18,7 @@ from app.brain.app import create_app
 from app.brain.embeddings import Model
 from app.domain.memory import Memory, Place
 from app.settings import read
+from tests.own_database import EMPTY, a_database
 
 
 def a_memory(event_id: str = "", place: Place | None = None, content: str = "hello", **payload: Any) -> Memory:
@@ -39,19 +39,12 @@ def a_memory(event_id: str = "", place: Place | None = None, content: str = "hel
 @contextmanager
 def brain_database(dsn: str) -> Iterator[str]:
     """A fresh database that holds the brain's schema and nothing else; gone afterwards."""
-    name = f"brain_{uuid.uuid4().hex[:12]}"
-    owner = create_engine(dsn, pool_size=1).execution_options(isolation_level="AUTOCOMMIT")
-    _run(owner, f"CREATE DATABASE {name}")
-    fresh = make_url(dsn).set(database=name).render_as_string(hide_password=False)
-    try:
+    with a_database(dsn, EMPTY) as fresh:
         engine = create_engine(fresh, pool_size=1)
         with engine.begin() as connection:
             migrate(connection, "upgrade")
         engine.dispose()
         yield fresh
-    finally:
-        _run(owner, f"DROP DATABASE {name} WITH (FORCE)")
-        owner.dispose()
 
 
 def migrate(connection: Connection, direction: str) -> None:
@@ -146,8 +139,3 @@ class Cable:
 class _Quiet(WSGIRequestHandler):
     def log(self, type: str, message: str, *args: Any) -> None:
         """Quiet."""
-
-
-def _run(engine: Engine, statement: str) -> None:
-    with engine.connect() as connection:
-        connection.execute(text(statement))

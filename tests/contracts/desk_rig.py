@@ -151,6 +151,6 @@ def postgres_work(engine: Engine) -> WorkRig:
     """The real one; what earlier tests left dead is put away first."""
     store = PostgresRig(engine)
     with engine.begin() as connection:
-        for table in ("turns", "memory_write_outbox", "message_outbox"):
+        for table in ("turns", "memory_write_outbox", "message_outbox", "webhook_deliveries"):
             connection.execute(text(f"UPDATE {table} SET state = 'discarded' WHERE state = 'dead'"))
     return WorkRig(store, SqlWorkDesk(engine), engine)

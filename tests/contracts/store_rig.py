@@ -1,12 +1,14 @@
 """The truth, twice: in memory and in Postgres, behind the same handles, so that one suite can judge both."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Any, Protocol
 
 from sqlalchemy import Engine, text
 
+from app.adapters.sql.budgets import SqlBudgetDesk
 from app.adapters.sql.engine import create_engine
 from app.adapters.sql.export_jobs import SqlExportJobs
 from app.adapters.sql.inbox import MemoryDefaults, SqlInbox
@@ -14,31 +16,47 @@ from app.adapters.sql.ledger import SqlLedger
 from app.adapters.sql.outboxes import SqlMemoryOutbox, SqlMessageOutbox
 from app.adapters.sql.presence import Presence
 from app.adapters.sql.rows import owe_records
+from app.adapters.sql.sessions import SqlSessions
+from app.adapters.sql.spending import SqlSpending
 from app.adapters.sql.stream_store import SqlStreamStore
 from app.adapters.sql.tool_calls import SqlToolCalls
 from app.adapters.sql.tool_requests import SqlToolRequests
+from app.adapters.sql.transcripts import SqlTranscripts
+from app.adapters.sql.turn_book import SqlTurnBook
+from app.adapters.sql.turn_control import SqlTurnControl
 from app.adapters.sql.turns import SqlTurns
 from app.adapters.sql.upkeep import SqlUpkeep
+from app.domain.budget_ports import BudgetDesk, Spending
+from app.domain.conversation_control import TurnControl
 from app.domain.export_ports import ExportJobs
+from app.domain.kept_turns import TurnBook
 from app.domain.ledger import Ledger
 from app.domain.memory import WalRecord
 from app.domain.ports import Inbox, MemoryOutbox, MessageOutbox, Sent, Turns
+from app.domain.session_ports import Sessions
 from app.domain.stream_ports import StreamStore
 from app.domain.tool_ports import ToolCalls, ToolRequests
+from app.domain.transcript import Transcripts
 from app.services.sweep import Due
 from tests.builders import an_id
 from tests.conftest import eventually
 from tests.fakes import InMemoryExports, InMemoryStore
+from tests.fakes_budgets import InMemoryBudgets
+from tests.fakes_turn_book import InMemoryTurnBook
 from tests.fakes_work import Row
 
 TOPIC = "memory.wal"
 CALL_SECONDS = 6.0
+DEFAULT_LIMIT = 1_000
+"""Tokens that a tenant may spend in a day."""
 ROOM = 2**31
 """Bytes that all exports together may take."""
 
 
 class AllTurns(Turns, Due, Protocol):
-    """The turns as a worker and as the sweep see them."""
+    """The turns as a worker, its stop watch and the sweep see them."""
+
+    def asked_to_stop(self, event_ids: Collection[str]) -> Collection[str]: ...
 
 
 @dataclass
@@ -79,6 +97,12 @@ class StoreRig(ABC):
     stream: StreamStore
     tools: ToolRequests
     ledger: Ledger
+    control: TurnControl
+    transcripts: Transcripts
+    sessions: Sessions
+    spending: Spending
+    budgets: BudgetDesk
+    book: TurnBook
 
     @abstractmethod
     def process(self, lease_seconds: float = 30.0) -> Process: ...
@@ -86,6 +110,10 @@ class StoreRig(ABC):
     @abstractmethod
     def pass_time(self, seconds: float) -> None:
         """Make every owed row so much older."""
+
+    @abstractmethod
+    def now(self) -> datetime:
+        """The store's time."""
 
     @abstractmethod
     def sweep(self) -> dict[str, int]: ...
@@ -107,9 +135,6 @@ class StoreRig(ABC):
     def change_session(self, session_id: str, paused: bool) -> None: ...
 
     @abstractmethod
-    def ask_to_cancel(self, event_id: str) -> None: ...
-
-    @abstractmethod
     def replicate(self, event_id: str) -> None: ...
 
     @abstractmethod
@@ -129,6 +154,11 @@ class MemoryRig(StoreRig):
         self.stream = self.store.stream_store()
         self.tools = self.store.tool_requests()
         self.ledger = self.store.ledger(CALL_SECONDS)
+        self.control = self.store.turn_control()
+        self.transcripts = self.store.transcripts()
+        self.sessions = self.store.session_desk()
+        self.spending = self.budgets = InMemoryBudgets(self.store, DEFAULT_LIMIT)
+        self.book = InMemoryTurnBook(self.store)
 
     def process(self, lease_seconds: float = 30.0) -> Process:
         presence = self.store.presence(an_id("p-"))
@@ -146,6 +176,9 @@ class MemoryRig(StoreRig):
     def pass_time(self, seconds: float) -> None:
         self.store.clock.advance(seconds)
 
+    def now(self) -> datetime:
+        return self.store.clock.now()
+
     def sweep(self) -> dict[str, int]:
         return self.store.end_leases_of_the_dead()
 
@@ -161,6 +194,7 @@ class MemoryRig(StoreRig):
         tables: dict[str, Any] = {
             "turn": self.store.turn_rows, "memory": self.store.memory_rows, "record": self.store.record_rows,
             "tool_call": self.store.call_rows, "export": self.store.export_rows,
+            "webhook": self.store.webhook_rows,
         }  # fmt: skip
         found: Row[Any] = tables[kind].rows[key]
         return found
@@ -178,9 +212,6 @@ class MemoryRig(StoreRig):
     def change_session(self, session_id: str, paused: bool) -> None:
         self.store.sessions[session_id].paused = paused
 
-    def ask_to_cancel(self, event_id: str) -> None:
-        self.store.turn_rows.rows[event_id].thing.cancel_requested = True
-
     def replicate(self, event_id: str) -> None:
         self.store.replicated.add(event_id)
 
@@ -194,6 +225,7 @@ _TABLES = {
     "record": ("message_outbox", "id", "'pending'"),
     "tool_call": ("tool_calls", "call_id", "'queued', 'running'"),
     "export": ("export_jobs", "job_id", "'queued', 'running'"),
+    "webhook": ("webhook_deliveries", "delivery_id", "'pending'"),
 }
 
 
@@ -207,6 +239,12 @@ class PostgresRig(StoreRig):
         self.stream = SqlStreamStore(engine)
         self.tools = SqlToolRequests(engine)
         self.ledger = SqlLedger(engine, TOPIC, CALL_SECONDS)
+        self.control = SqlTurnControl(engine)
+        self.transcripts = SqlTranscripts(engine)
+        self.sessions = SqlSessions(engine)
+        self.spending = SqlSpending(engine, DEFAULT_LIMIT)
+        self.budgets = SqlBudgetDesk(engine, DEFAULT_LIMIT)
+        self.book = SqlTurnBook(engine)
         self._set_aside()
 
     def _set_aside(self) -> None:
@@ -242,6 +280,11 @@ class PostgresRig(StoreRig):
                 f" lease_until = lease_until - make_interval(secs => :seconds) WHERE state IN ({owed})",
                 seconds=seconds,
             )
+        self._sql("UPDATE turns SET deadline_at = deadline_at - make_interval(secs => :seconds)", seconds=seconds)
+
+    def now(self) -> datetime:
+        found: datetime = self._sql("SELECT now()")[0][0]
+        return found
 
     def sweep(self) -> dict[str, int]:
         return {**dict.fromkeys(_TABLES, 0), **SqlUpkeep(self._engine).end_leases_of_the_dead()}
@@ -269,9 +312,6 @@ class PostgresRig(StoreRig):
 
     def change_session(self, session_id: str, paused: bool) -> None:
         self._sql("UPDATE sessions SET paused = :paused WHERE session_id = :id", paused=paused, id=session_id)
-
-    def ask_to_cancel(self, event_id: str) -> None:
-        self._sql("UPDATE turns SET cancel_requested = true WHERE event_id = :id", id=event_id)
 
     def replicate(self, event_id: str) -> None:
         self._sql(

@@ -6,9 +6,10 @@ from dataclasses import replace
 
 import pytest
 
-from app.domain.errors import KeyReused, NotFound, Rejected
-from tests.builders import a_key, a_message, an_id
-from tests.contracts.store_rig import StoreRig
+from app.domain.errors import Conflict, KeyReused, NotFound, Rejected
+from app.domain.terms import Terms, WhileBusy
+from tests.builders import a_final, a_key, a_message, an_id
+from tests.contracts.store_rig import Process, StoreRig
 
 
 def test_an_accepted_message_is_an_event_a_turn_and_a_memory(store: StoreRig) -> None:
@@ -76,7 +77,7 @@ def test_text_that_cannot_be_stored_is_refused_and_nothing_is_kept(store: StoreR
     with pytest.raises((Rejected, ValueError)):
         store.inbox.accept(message, None)
 
-    assert not store.stream.session_exists(message.session_id)
+    assert store.stream.tenant_of(message.session_id) is None
 
 
 def test_the_same_key_and_body_give_the_first_receipt_and_one_row(store: StoreRig) -> None:
@@ -140,3 +141,73 @@ def test_numbers_in_a_session_are_gap_free_and_in_commit_order_with_eight_writer
     durable = store.stream.events_after(session_id, 0, 1000)
     assert {event["seq"]: event["event_id"] for event in durable} == dict(placed)
     assert all(numbers == list(range(1, len(numbers) + 1)) for numbers in seen)
+
+
+def answered(store: StoreRig, worker: Process, session_id: str, text: str = "hello") -> str:
+    message = a_message(text, session_id)
+    store.inbox.accept(message, None)
+    turn = worker.turns.claim(message.event_id)
+    assert turn is not None
+    worker.turns.finish(turn, a_final(turn.event_id, f"answer to {text}"), "done", None)
+    return message.event_id
+
+
+def said(store: StoreRig, session_id: str) -> list[str]:
+    return [line.text for line in store.transcripts.newest(session_id, 2**62, 100)]
+
+
+def test_a_message_that_will_not_wait_is_refused_while_an_answer_is_owed_and_taken_after_it(store: StoreRig) -> None:
+    first = a_message()
+    store.inbox.accept(first, None)
+    impatient = a_message(session_id=first.session_id, terms=Terms(WhileBusy.REJECT))
+
+    with pytest.raises(Conflict):
+        store.inbox.accept(impatient, None)
+
+    assert store.types(first.session_id) == ["user", "assistant.started"]
+    store.control.cancel(first.session_id, None)
+    store.inbox.accept(impatient, None)
+    assert store.row("turn", impatient.event_id).state == "queued"
+
+
+def test_a_message_that_interrupts_stops_everything_before_it_and_is_answered_itself(store: StoreRig) -> None:
+    worker = store.process()
+    first, second = a_message(), a_message()
+    second = replace(second, session_id=first.session_id)
+    store.inbox.accept(first, None)
+    store.inbox.accept(second, None)
+    running = worker.turns.claim(first.event_id)
+    assert running is not None
+
+    urgent = a_message(session_id=first.session_id, terms=Terms(WhileBusy.INTERRUPT))
+    store.inbox.accept(urgent, None)
+
+    assert set(worker.turns.asked_to_stop([first.event_id, urgent.event_id])) == {first.event_id}
+    worker.turns.finish(running, a_final(first.event_id), "done", None)
+    assert worker.turns.claim(second.event_id) is None
+    assert store.row("turn", second.event_id).state == "cancelled"
+    assert worker.turns.claim(urgent.event_id) is not None
+
+
+def test_what_is_asked_again_takes_the_place_of_what_was_said(store: StoreRig) -> None:
+    worker, session_id = store.process(), an_id("s-")
+    answered(store, worker, session_id, "one")
+    last = answered(store, worker, session_id, "two")
+    again = a_message("two", session_id, terms=Terms(WhileBusy.REJECT, replaces=last, remembered=False))
+
+    store.inbox.accept(again, None)
+
+    assert said(store, session_id) == ["one", "answer to one", "two"]
+    assert set(store.transcripts.replaced([last, f"{last}:answer", again.event_id])) == {last, f"{last}:answer"}
+    assert again.event_id not in store.stream.memory_states(session_id)
+
+
+def test_only_the_last_message_can_be_asked_again(store: StoreRig) -> None:
+    worker, session_id = store.process(), an_id("s-")
+    first = answered(store, worker, session_id, "one")
+    answered(store, worker, session_id, "two")
+
+    with pytest.raises(Conflict):
+        store.inbox.accept(a_message("one", session_id, terms=Terms(replaces=first)), None)
+
+    assert said(store, session_id) == ["one", "answer to one", "two", "answer to two"]

@@ -1,15 +1,20 @@
 """What every `Turns` promises: one owner at a time, in the session's order, and nothing from the dead."""
 
+from datetime import timedelta
 from typing import Any
 
 import pytest
 
 from app.domain.conversation import Turn, UserMessage
+from app.domain.conversation_control import Stopping, Why
+from app.domain.dialogue import ToolAsk, ToolOffer, Utterance
 from app.domain.errors import LeaseLost
 from app.domain.events import EventType, NewEvent
 from app.domain.leases import ALONE_AFTER_DEATHS, MAX_ATTEMPTS, MAX_CLAIMS
 from app.domain.memory import Place
 from app.domain.ports import Turns
+from app.domain.terms import Terms
+from app.domain.turn_request import TurnRequest
 from tests.builders import a_final, a_message, a_thought
 from tests.conftest import eventually
 from tests.contracts.store_rig import Process, StoreRig
@@ -44,6 +49,16 @@ def test_a_claim_counts_the_attempt_and_names_its_owner(store: StoreRig, worker:
 
     assert (turn.attempts, turn.lease_owner, turn.failures, turn.seq) == (1, worker.owner, 0, 1)
     assert (turn.metadata, turn.persona_id, turn.traceparent) == ({"a": 1}, "p-1", "00-aa-bb-01")
+
+
+def test_a_claim_tells_what_else_its_message_asked_for(store: StoreRig, worker: Process) -> None:
+    ask = ToolAsk("call-1", "look_up", '{"word": "ä"}')
+    said = (Utterance("user", "hi"), Utterance("assistant", "", (ask,)), Utterance("tool", "found", answers="call-1"))
+    offer = ToolOffer("look_up", "Looks a word up.", {"type": "object", "properties": {"word": {"type": "string"}}})
+    request = TurnRequest(said, (offer,), {"type": "function"}, 12, 0.0, {"stop": ["."]})
+    message = accepted(store, request=request)
+
+    assert claimed(worker.turns, message).request == request
 
 
 def test_a_held_turn_is_nobody_elses(store: StoreRig, worker: Process, other: Process) -> None:
@@ -308,7 +323,7 @@ def test_partial_text_is_kept_and_forgotten_by_the_next_attempt(
     message = accepted(store)
     turn = claimed(worker.turns, message)
     noted = worker.turns.note(turn, a_thought(message.event_id))
-    assert worker.turns.save_partial(turn, "Once upon") is False
+    worker.turns.save_partial(turn, "Once upon")
     partial = store.stream.partial(message.session_id)
     assert partial is not None
     assert (partial.after, partial.attempt, partial.offset, partial.text) == (noted.seq, 1, 0, "Once upon")
@@ -319,34 +334,77 @@ def test_partial_text_is_kept_and_forgotten_by_the_next_attempt(
     assert store.stream.partial(message.session_id) is None
 
 
-def test_saving_text_tells_of_a_wish_to_cancel(store: StoreRig, worker: Process) -> None:
+def test_a_running_turn_is_asked_to_stop_and_its_worker_hears_of_it(store: StoreRig, worker: Process) -> None:
     message = accepted(store)
-    turn = claimed(worker.turns, message)
+    behind = accepted(store, message.session_id)
+    claimed(worker.turns, message)
+    ids = [message.event_id, behind.event_id]
+    assert not worker.turns.asked_to_stop(ids)
 
-    store.ask_to_cancel(message.event_id)
+    assert store.control.cancel(message.session_id, None) == Stopping(True)
 
-    assert worker.turns.save_partial(turn, "so far") is True
+    assert list(worker.turns.asked_to_stop(ids)) == [message.event_id]
+    assert store.row("turn", message.event_id).state == "running"
+    assert store.row("turn", behind.event_id).state == "queued"
 
 
-def test_the_history_ends_with_the_question(store: StoreRig, worker: Process) -> None:
-    first = accepted(store, text="one")
-    accepted(store, first.session_id, text="two")
-    turn = claimed(worker.turns, first)
-    assert [line.content for line in worker.turns.history(turn, 10)] == ["one"]
-    worker.turns.note(turn, a_thought(first.event_id))
-    worker.turns.finish(turn, a_final(first.event_id, "answer to one"), "done", None)
+def test_a_turn_that_waits_is_ended_at_once_and_never_claimed(store: StoreRig, worker: Process) -> None:
+    message = accepted(store)
+    behind = accepted(store, message.session_id)
 
-    second = worker.turns.next_due(first.session_id)
-    assert second is not None
-    later = worker.turns.claim(second)
-    assert later is not None
+    stopping = store.control.cancel(message.session_id, behind.event_id)
 
-    assert [(line.role, line.content) for line in worker.turns.history(later, 10)] == [
-        ("user", "one"),
-        ("assistant", "answer to one"),
-        ("user", "two"),
-    ]
-    assert [line.content for line in worker.turns.history(later, 2)] == ["answer to one", "two"]
+    assert stopping.end is not None
+    assert (stopping.end.type, stopping.end.turn_seq, stopping.end.event_id) == (
+        EventType.CANCELLED, 3, f"{behind.event_id}:answer",
+    )  # fmt: skip
+    assert store.types(message.session_id)[-1] == "assistant.cancelled"
+    assert store.row("turn", behind.event_id).state == "cancelled"
+    assert worker.turns.claim(behind.event_id) is None
+    assert worker.turns.claim(message.event_id) is not None
+
+
+def test_what_has_ended_or_is_unknown_cannot_be_stopped(store: StoreRig, worker: Process) -> None:
+    message = accepted(store)
+    worker.turns.finish(claimed(worker.turns, message), a_final(message.event_id), "done", None)
+    other = accepted(store)
+
+    assert store.control.cancel(message.session_id, None) == Stopping(False)
+    assert store.control.cancel(message.session_id, message.event_id) == Stopping(False)
+    assert store.control.cancel(message.session_id, other.event_id) == Stopping(False)
+    assert store.control.cancel("nowhere", None) == Stopping(False)
+    assert store.row("turn", other.event_id).state == "queued"
+
+
+def test_a_turn_whose_worker_died_after_the_wish_is_ended_by_whoever_claims_it(
+    store: StoreRig, worker: Process, other: Process
+) -> None:
+    message = accepted(store)
+    claimed(worker.turns, message)
+    store.control.cancel(message.session_id, None)
+    store.pass_time(31)
+
+    assert other.turns.claim(message.event_id) is None
+
+    assert store.types(message.session_id)[-1] == "assistant.cancelled"
+    assert store.row("turn", message.event_id).state == "cancelled"
+
+
+def test_a_message_whose_time_is_over_is_ended_by_whoever_would_begin_it(store: StoreRig, worker: Process) -> None:
+    terms = Terms(deliver_before=store.now() + timedelta(seconds=60))
+    early, tardy = accepted(store, terms=terms), accepted(store, terms=terms)
+    turn = claimed(worker.turns, early)
+    assert turn.deliver_before == terms.deliver_before
+    assert worker.turns.asked_to_stop([early.event_id]) == {}
+
+    store.pass_time(61)
+
+    assert worker.turns.asked_to_stop([early.event_id]) == {early.event_id: Why.LATE}
+    assert worker.turns.claim(tardy.event_id) is None
+    assert store.row("turn", tardy.event_id).state == "failed"
+    (*_, last) = store.stream.events_after(tardy.session_id, 0, 10)
+    assert last["type"] == "assistant.error"
+    assert "before" in last["metadata"]["reason"]
 
 
 def test_the_next_turn_of_a_session_is_the_oldest_that_may_run(store: StoreRig, worker: Process) -> None:

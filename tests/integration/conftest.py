@@ -12,7 +12,7 @@ from tests.integration.gateway_process import Answerer, Gateway
 
 @pytest.fixture(scope="session")
 def gateway(servers: Stack) -> Iterator[Gateway]:
-    running = Gateway(servers.environment).start()
+    running = Gateway(servers.environment, LLM_BASE_URL="http://127.0.0.1:1/v1").start()
     yield running
     running.stop()
 

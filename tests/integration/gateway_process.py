@@ -17,17 +17,23 @@ from sqlalchemy import Engine
 
 from app.adapters.redis.live import RedisBroadcast
 from app.adapters.sql.presence import Presence
+from app.adapters.sql.transcripts import SqlTranscripts
 from app.adapters.sql.turns import SqlTurns
+from app.adapters.stop_watch import StopWatch
+from app.domain.model_ports import Model
 from app.gateway.app import AREAS
 from app.gateway.docs import openapi
 from app.routing import ProcessName, command
-from app.services.converse import Conversation, ModelWindow, converse
+from app.services.conversation import Conversation
+from app.services.converse import converse
+from app.services.plan_step import Tooling
+from app.services.prepare_turn import Preparation
 from app.settings import Settings
 from app.wiring.process import SystemClock
 from tests.builders import an_id
 from tests.conftest import ROOT, eventually
 from tests.fakes import RecordingDoorbell, RecordingNotes, ScriptedModel
-from tests.fakes_parts import Step, always_in_company
+from tests.fakes_parts import FixedRoster, Step, always_in_company
 
 SAFE_HEADERS = {
     "X-API-Version": "v1",
@@ -57,6 +63,8 @@ class Gateway:
             "PROCESS_NAME": "gateway", "LOG_LEVEL": "WARNING", **variables,
         }  # fmt: skip
         self.http = requests.Session()
+        # A connection that has been idle may be closed by the server at the moment at which it is used again.
+        self.http.headers["Connection"] = "close"
 
     def start(self) -> "Gateway":
         argv = [sys.executable, "-m", *command(ProcessName.GATEWAY)]
@@ -78,6 +86,12 @@ class Gateway:
         except subprocess.TimeoutExpired:
             os.killpg(self.process.pid, signal.SIGKILL)
             self.process.wait(5)
+
+    def kill_and_start(self) -> None:
+        """SIGKILL for all of it, and another one at the same address."""
+        os.killpg(self.process.pid, signal.SIGKILL)
+        self.process.wait(5)
+        self.start()
 
     # --- a client
 
@@ -185,18 +199,28 @@ def assert_problem(answer: requests.Response, status: int, *words: str) -> dict[
     return problem
 
 
+NO_TOOLS = Tooling()
+
+
 class Answerer:
     """A conversation worker inside the test, on the real servers, with a model that follows a script."""
 
     def __init__(self, engine: Engine, settings: Settings) -> None:
         self._presence = Presence(engine, "answerer", 30)
         self._turns = SqlTurns(engine, self._presence, 30)
+        self._transcripts = SqlTranscripts(engine)
+        self._stops = StopWatch(self._turns.asked_to_stop)
         self._broadcast = RedisBroadcast(settings.redis_url.get_secret_value())
 
     def answer(self, event_id: str, *steps: Step) -> str:
         """Run the turn of this message."""
+        return self.answer_with(event_id, ScriptedModel(steps or ("Once ", "upon ", "a time.")))
+
+    def answer_with(self, event_id: str, model: Model, tooling: Tooling = NO_TOOLS) -> str:
+        """Run the turn of this message, as far as this model takes it with these tools."""
         conversation = Conversation(
-            self._turns, ScriptedModel(steps or ("Once ", "upon ", "a time.")), self._broadcast, RecordingDoorbell(),
-            SystemClock(), RecordingNotes(), ModelWindow("", 4096, 512), ("", "wm"), always_in_company,
+            self._turns, model, self._broadcast, RecordingDoorbell(), SystemClock(), RecordingNotes(),
+            Preparation(FixedRoster(), self._transcripts, "", tooling=tooling), ("", "wm"), always_in_company,
+            self._stops,
         )  # fmt: skip
         return converse(event_id, conversation)

@@ -1,10 +1,7 @@
 """Stores with memories in them, delivered by hand: whoever tests a proof may lose, double and alter what is in them."""
 
 import json
-import subprocess
-import sys
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Any
@@ -12,13 +9,11 @@ from typing import Any
 from kafka import KafkaAdminClient
 from kafka.admin import NewTopic
 from sqlalchemy import Engine, text
-from sqlalchemy.engine import make_url
 
 from app.adapters.http.brain import HttpBrain
 from app.adapters.kafka.connection import connection_options
 from app.adapters.kafka.history import KafkaWalScan
 from app.adapters.kafka.writer import KafkaWalWriter
-from app.adapters.sql.engine import create_engine
 from app.adapters.sql.ledger import SqlLedger
 from app.adapters.sql.outboxes import SqlMemoryOutbox, SqlMessageOutbox
 from app.adapters.sql.proof_books import SqlProofBooks
@@ -36,9 +31,7 @@ from app.services.repair_memories import Repairing, repair_next
 from app.settings import Settings
 from app.wiring.alone import ParentsPresence
 from app.wiring.process import SystemClock
-from devstack.stack import Stack
 from tests.builders import an_id, wal_bytes
-from tests.conftest import PATIENT, ROOT
 from tests.contracts.brain_rig import ServedBrain
 from tests.fakes_parts import RecordingDoorbell
 
@@ -48,24 +41,6 @@ Tamper = Callable[[WalRecord], Sequence[WalRecord]]
 def unchanged(record: WalRecord) -> Sequence[WalRecord]:
     """What the log is given is what is owed to it."""
     return [record]
-
-
-@contextmanager
-def a_database(servers: Stack) -> Iterator[Engine]:
-    """One of its own, with the schema in it."""
-    dsn, name = servers.environment["POSTGRES_DSN"], an_id("proof_").replace("-", "_")
-    owner = create_engine(dsn, 1).execution_options(isolation_level="AUTOCOMMIT")
-    with owner.connect() as connection:
-        connection.execute(text(f"CREATE DATABASE {name}"))
-    fresh = make_url(dsn).set(database=name).render_as_string(hide_password=False)
-    environment = {"PATH": "", **servers.environment, "POSTGRES_DSN": fresh}
-    subprocess.run([sys.executable, "-m", "alembic", "upgrade", "head"], cwd=ROOT, env=environment, check=True)
-    engine = create_engine(fresh, 5, "proof", PATIENT)
-    yield engine
-    engine.dispose()
-    with owner.connect() as connection:
-        connection.execute(text(f"DROP DATABASE {name} WITH (FORCE)"))
-    owner.dispose()
 
 
 @dataclass

@@ -13,7 +13,7 @@ from app.domain.leases import Lease
 from bench.claims import fill
 from tests.contracts.store_rig import PostgresRig
 
-BIG = re.compile(r"Seq Scan on (turns|memory_write_outbox|message_outbox|session_events)")
+BIG = re.compile(r"Seq Scan on (turns|tool_calls|memory_write_outbox|message_outbox|session_events)")
 
 
 @pytest.fixture(scope="module")
@@ -22,7 +22,7 @@ def crowded(engine: Engine) -> Iterator[Connection]:
     PostgresRig(engine).close()
     with engine.connect() as connection:
         fill(connection, "crowd", 20_000, 200)
-        connection.execute(text("ANALYZE turns, memory_write_outbox, message_outbox, sessions"))
+        connection.execute(text("ANALYZE turns, tool_calls, memory_write_outbox, message_outbox, sessions"))
         yield connection
         connection.rollback()
 
@@ -34,7 +34,7 @@ def plans(connection: Connection, work: Callable[[Connection], object]) -> str:
 
     def explain(conn: Connection, cursor: Any, statement: str, parameters: Any, *_: Any) -> None:
         nonlocal asking
-        if not asking and not statement.startswith(("SAVEPOINT", "ROLLBACK", "EXPLAIN")):
+        if not asking and not statement.startswith(("SAVEPOINT", "ROLLBACK", "EXPLAIN", "SET")):
             asking = True
             asked = conn.connection.cursor()
             asked.execute(f"EXPLAIN {statement}", parameters)

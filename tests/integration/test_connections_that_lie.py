@@ -33,7 +33,7 @@ from app.domain.memory import Place
 from app.domain.ports import Sent
 from app.domain.proof_ports import ProofWish
 from drills.proxy import Mode, Proxy
-from tests.builders import a_batch, a_key, a_memory, a_message, a_receipt, an_id
+from tests.builders import a_batch, a_key, a_memory, a_message, a_receipt, a_step, an_id
 from tests.conftest import ROOT, eventually
 from tests.contracts.store_rig import CALL_SECONDS, TOPIC, PostgresRig
 
@@ -365,6 +365,22 @@ def test_an_ending_whose_commit_lost_its_answer_is_kept_once_and_known(
     assert (ended.seq, ended.message, link.cuts) == (3, "hi", 1)
     assert store.types(turn.session_id) == ["user", "assistant.started", "assistant.final"]
     assert store.row("memory", f"{turn.event_id}:answer").state == "pending"
+
+
+@pytest.mark.parametrize("delivered", [True, False], ids=["it happened", "it did not"])
+def test_a_step_whose_commit_lost_its_answer_is_kept_once_with_its_calls(
+    link: Proxy, store: PostgresRig, worker: SqlTurns, delivered: bool
+) -> None:
+    turn = claimed(store, worker)
+    plan = a_step(turn, calls=2)
+    link.cut_at_commit(delivered=delivered)
+
+    events = worker.take_step(turn, plan)
+
+    assert ([event.seq for event in events], link.cuts) == ([3, 4], 1)
+    assert store.types(turn.session_id)[2:] == ["tool.start", "tool.start"]
+    assert {store.row("tool_call", call.call_id).state for call in plan.calls} == {"queued"}
+    assert store.row("turn", turn.event_id).state == "queued"
 
 
 @pytest.mark.parametrize("delivered", [True, False], ids=["it happened", "it did not"])

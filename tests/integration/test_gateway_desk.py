@@ -309,7 +309,14 @@ def dead(gateway: Gateway, outbox: SqlMemoryOutbox) -> str:
 def test_the_work_shows_what_is_dead_and_why(gateway: Gateway, dead: str) -> None:
     found = gateway.get("/v1/admin/work", params={"kind": "memory", "state": "dead", "limit": 200}).json()
 
-    assert [count["kind"] for count in found["counts"]] == ["turn", "memory", "record", "tool_call", "export"]
+    assert [count["kind"] for count in found["counts"]] == [
+        "turn",
+        "memory",
+        "record",
+        "tool_call",
+        "export",
+        "webhook",
+    ]
     assert set(found["counts"][0]) == {"kind", "owed", "waiting", "leased", "dead", "oldest_age_seconds"}
     (item,) = [item for item in found["items"] if item["id"] == dead]
     assert (item["state"], item["reason"], item["attempts"]) == ("dead", "SomaBrain refused it", 1)

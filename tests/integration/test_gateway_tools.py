@@ -3,7 +3,6 @@
 import json
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -30,9 +29,10 @@ from tests.integration.gateway_process import Gateway, assert_problem
 @pytest.fixture(scope="module")
 def worker(settings: Settings) -> Iterator[Workbench]:
     """A tools worker inside the test."""
-    process = Process(settings)
+    process = Process(settings.model_copy(update={"soma_base_url": "http://127.0.0.1:1"}))
+    vars(process)["doorbell"] = RecordingDoorbell()
     eventually(process.presence.is_known)
-    yield replace(workbench_of(process, lambda: False, ToolMeter()), doorbell=RecordingDoorbell())
+    yield workbench_of(process, lambda: False, ToolMeter())
     process.presence.stop()
 
 
@@ -61,7 +61,9 @@ def rows(engine: Engine, statement: str, **values: Any) -> Sequence[Any]:
 def test_the_tools_are_listed_with_their_schema(gateway: Gateway) -> None:
     found = gateway.get("/v1/tools").json()
 
-    assert found["count"] == len(found["tools"]) == 2
+    assert found["count"] == len(found["tools"]) == 4
+    effects = {tool["name"]: tool["effect"] for tool in found["tools"]}
+    assert effects == {"echo": "read", "recall": "read", "remember": "idempotent", "timestamp": "read"}
     echo = found["tools"][0]
     assert (echo["name"], echo["effect"], echo["enabled"]) == ("echo", "read", True)
     assert echo["parameters"]["required"] == ["text"]
@@ -90,6 +92,24 @@ def test_a_request_becomes_a_result_an_event_and_a_memory(gateway: Gateway, engi
         engine, "SELECT payload, universe, state FROM memory_write_outbox WHERE session_id = :id", id=session_id
     )
     assert (payload["type"], payload["tool_name"], universe, state) == ("tool_result", "echo", "u-7", "pending")
+
+
+def test_what_is_remembered_by_a_call_can_be_recalled_by_another(gateway: Gateway, worker: Workbench) -> None:
+    word, place = f"teapot{an_id()[:8]}", {"universe_id": "u-8", "tenant": "t-8"}
+    kept = ask(gateway, tool_name="remember", args={"content": f"Ann keeps a {word}."}, metadata=place)
+    assert run_tool(kept.json()["event_id"], worker) == "succeeded"
+    session_id = an_id("s-")
+
+    found = ask(gateway, session_id=session_id, tool_name="recall", args={"query": word}, metadata=place)
+    assert run_tool(found.json()["event_id"], worker) == "succeeded"
+
+    result = events(gateway, session_id)[-1]["payload"]
+    assert result["degraded"]
+    assert f"Ann keeps a {word}." in [memory["content"] for memory in result["memories"]]
+    elsewhere = an_id("s-")
+    other = ask(gateway, session_id=elsewhere, tool_name="recall", args={"query": word}, metadata={"tenant": "t-9"})
+    assert run_tool(other.json()["event_id"], worker) == "succeeded"
+    assert events(gateway, elsewhere)[-1]["payload"]["memories"] == []
 
 
 def test_the_same_key_gives_the_same_call(gateway: Gateway, engine: Engine) -> None:

@@ -66,7 +66,7 @@ def test_a_search_finds_its_words(browser: SqlBrowser, said: str, query: str, ex
 def test_beyond_the_newest_it_finds_the_same(
     browser: SqlBrowser, said: str, query: str, expected: Sequence[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("app.adapters.sql.memory_search.NEWEST_LOOKED_AT", 2)
+    monkeypatch.setattr("app.adapters.sql.word_search.NEWEST_LOOKED_AT", 2)
 
     assert found(browser, said, query) == list(expected)
 
@@ -74,8 +74,8 @@ def test_beyond_the_newest_it_finds_the_same(
 def test_a_walk_beyond_the_newest_finds_the_same(
     browser: SqlBrowser, said: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("app.adapters.sql.memory_search.NEWEST_LOOKED_AT", 2)
-    monkeypatch.setattr("app.adapters.sql.memory_search.walking_is_cheaper", lambda *_: True)
+    monkeypatch.setattr("app.adapters.sql.word_search.NEWEST_LOOKED_AT", 2)
+    monkeypatch.setattr("app.adapters.sql.word_search.walking_is_cheaper", lambda *_: True)
 
     for query, expected in SEARCHES.values():
         assert found(browser, said, query) == list(expected)

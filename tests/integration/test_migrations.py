@@ -3,28 +3,29 @@
 import os
 import subprocess
 import sys
-import uuid
 from collections.abc import Iterator
 from dataclasses import dataclass
 
 import pytest
+from alembic import command
 from alembic.config import Config
 from alembic.script import ScriptDirectory
 from sqlalchemy import Engine, text
-from sqlalchemy.engine import make_url
 
 from app.adapters.sql.engine import create_engine
 from app.adapters.sql.upkeep import SqlUpkeep
 from app.domain.errors import Misconfigured
-from app.routing import ProcessName, command
+from app.routing import ProcessName
+from app.routing import command as command_of
 from app.services.know_schema import HEAD_REVISION, check_schema
+from app.settings import settings
 from devstack.stack import Stack
 from tests.conftest import ROOT
 from tests.integration.gateway_process import free_port
+from tests.own_database import EMPTY, a_database
 
-HISTORY = [
-    script.revision for script in ScriptDirectory.from_config(Config(str(ROOT / "alembic.ini"))).walk_revisions()
-][::-1]
+ALEMBIC = Config(str(ROOT / "alembic.ini"))
+HISTORY = [script.revision for script in ScriptDirectory.from_config(ALEMBIC).walk_revisions()][::-1]
 
 
 @dataclass
@@ -34,9 +35,9 @@ class Database:
     engine: Engine
     environment: dict[str, str]
 
-    def alembic(self, *arguments: str) -> None:
-        argv = [sys.executable, "-m", "alembic", *arguments]
-        subprocess.run(argv, cwd=ROOT, env=self.environment, check=True, timeout=60, capture_output=True)
+    def alembic(self, name: str, revision: str) -> None:
+        """A step of the history as the command takes it, without a process for each of so many."""
+        getattr(command, name)(ALEMBIC, revision)
 
     def tables(self) -> dict[str, list[tuple[str, str, str | None]]]:
         """Every column with its type and default, and every index, of our schemas."""
@@ -52,19 +53,14 @@ class Database:
 
 
 @pytest.fixture
-def database(servers: Stack) -> Iterator[Database]:
-    name = f"migrations_{uuid.uuid4().hex[:12]}"
-    dsn = servers.environment["POSTGRES_DSN"]
-    owner = create_engine(dsn, 1).execution_options(isolation_level="AUTOCOMMIT")
-    with owner.connect() as connection:
-        connection.execute(text(f"CREATE DATABASE {name}"))
-    fresh = make_url(dsn).set(database=name).render_as_string(hide_password=False)
-    engine = create_engine(fresh, 1)
-    yield Database(engine, {**os.environ, **servers.environment, "POSTGRES_DSN": fresh})
-    engine.dispose()
-    with owner.connect() as connection:
-        connection.execute(text(f"DROP DATABASE {name} WITH (FORCE)"))
-    owner.dispose()
+def database(servers: Stack, monkeypatch: pytest.MonkeyPatch) -> Iterator[Database]:
+    with a_database(servers.environment["POSTGRES_DSN"], EMPTY) as fresh:
+        monkeypatch.setenv("POSTGRES_DSN", fresh)
+        settings.cache_clear()
+        engine = create_engine(fresh, 1)
+        yield Database(engine, {**os.environ, **servers.environment, "POSTGRES_DSN": fresh})
+        engine.dispose()
+        settings.cache_clear()
 
 
 def test_the_code_knows_the_newest_revision() -> None:
@@ -89,11 +85,13 @@ def test_every_way_to_the_newest_schema_leads_to_the_same(database: Database) ->
     assert SqlUpkeep(database.engine).revision() == HEAD_REVISION
 
 
-def test_an_upgrade_of_what_is_new_already_changes_nothing(database: Database) -> None:
-    database.alembic("upgrade", "head")
+def test_the_command_makes_the_schema_and_changes_nothing_when_it_is_run_again(database: Database) -> None:
+    argv = [sys.executable, "-m", "alembic", "upgrade", "head"]
+    subprocess.run(argv, cwd=ROOT, env=database.environment, check=True, timeout=60, capture_output=True)
     before = database.tables()
+    assert SqlUpkeep(database.engine).revision() == HEAD_REVISION
 
-    database.alembic("upgrade", "head")
+    subprocess.run(argv, cwd=ROOT, env=database.environment, check=True, timeout=60, capture_output=True)
 
     assert database.tables() == before
 
@@ -114,7 +112,7 @@ def test_the_schema_of_this_version_is_taken() -> None:
 def ends_saying(process: ProcessName, database: Database) -> str:
     """What the process says on its way out; it must not stay."""
     environment = {**database.environment, "GATEWAY_PORT": str(free_port()), "PROCESS_NAME": str(process)}
-    argv = [sys.executable, "-m", *command(process)]
+    argv = [sys.executable, "-m", *command_of(process)]
     ended = subprocess.run(argv, cwd=ROOT, env=environment, timeout=60, capture_output=True, text=True, check=False)
     assert ended.returncode != 0
     return ended.stderr + ended.stdout

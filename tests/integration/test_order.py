@@ -9,15 +9,18 @@ import pytest
 from sqlalchemy import Engine
 
 from app.domain.errors import ModelUnavailable
+from app.domain.transcript import Transcripts
 from app.routing import TaskName
-from app.services.converse import Conversation, ModelWindow, converse
+from app.services.conversation import Conversation
+from app.services.converse import converse
+from app.services.prepare_turn import Preparation
 from app.services.sweep import sweep
 from app.wiring.process import SystemClock
 from tests.builders import a_message, an_id
 from tests.conftest import eventually
 from tests.contracts.store_rig import PostgresRig, Process
-from tests.fakes import RecordingBroadcast, RecordingDoorbell, RecordingNotes, ScriptedModel
-from tests.fakes_parts import Step, always_in_company
+from tests.fakes import RecordingBroadcast, RecordingDoorbell, RecordingNotes, ScriptedModel, WishedStops
+from tests.fakes_parts import FixedRoster, Step, always_in_company
 from tests.integration.gateway_process import Gateway
 
 THREADS = 8
@@ -35,18 +38,20 @@ class Worker:
     """A conversation worker's adapters, and a model that does what it is told."""
 
     process: Process
+    transcripts: Transcripts
 
     def answer(self, event_id: str, *steps: Step) -> str:
         conversation = Conversation(
             self.process.turns, ScriptedModel(steps or ("Yes.",)), RecordingBroadcast(), RecordingDoorbell(),
-            SystemClock(), RecordingNotes(), ModelWindow("", 4096, 512), None, always_in_company,
+            SystemClock(), RecordingNotes(), Preparation(FixedRoster(), self.transcripts, ""), None,
+            always_in_company, WishedStops(),
         )  # fmt: skip
         return converse(event_id, conversation)
 
 
 @pytest.fixture
 def workers(store: PostgresRig) -> list[Worker]:
-    return [Worker(store.process().appear()) for _ in range(2)]
+    return [Worker(store.process().appear(), store.transcripts) for _ in range(2)]
 
 
 def say(store: PostgresRig, session_id: str = "") -> str:

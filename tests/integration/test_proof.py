@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 from sqlalchemy import Engine
 
+from app.adapters.sql.engine import create_engine
 from app.adapters.sql.proofs import SqlProofs
 from app.adapters.sql.upkeep import SqlUpkeep
 from app.domain.errors import BrainCannotList, LeaseLost
@@ -19,17 +20,20 @@ from app.routing import TaskName
 from app.settings import Settings, read
 from devstack.stack import Stack
 from tests.builders import an_id
-from tests.conftest import eventually
+from tests.conftest import PATIENT, eventually
 from tests.contracts.brain_rig import ServedBrain, a_memory
-from tests.integration.proof_stage import Stage, a_database, faults, told
+from tests.integration.proof_stage import Stage, faults, told
+from tests.own_database import own_database
 
 RECONCILE = "/v1/admin/memory/reconcile"
 
 
 @pytest.fixture(scope="module")
 def empty(servers: Stack) -> Iterator[Engine]:
-    with a_database(servers) as engine:
+    with own_database(servers) as environment:
+        engine = create_engine(environment["POSTGRES_DSN"], 5, "proof", PATIENT)
         yield engine
+        engine.dispose()
 
 
 @pytest.fixture

@@ -18,6 +18,7 @@ STATES = {
     "dlq_messages": ("open", "replayed", "discarded"),
     "tool_calls": ("queued", "running", "succeeded", "failed", "unknown", "cancelled", "dead", "discarded"),
     "export_jobs": ("queued", "running", "completed", "failed", "cancelled", "dead", "discarded"),
+    "webhook_deliveries": ("pending", "delivered", "dead", "discarded"),
 }
 OWED = {"queued", "running", "pending"}
 _ROW = re.compile(r"^\| `(\w+)` \| `(\w+)` \| `(\w+)` \|", re.MULTILINE)
@@ -28,6 +29,7 @@ _KEYS = {
     "dlq_messages": "id",
     "tool_calls": "call_id",
     "export_jobs": "job_id",
+    "webhook_deliveries": "delivery_id",
 }
 _INSERT = {
     "turns": """
@@ -44,6 +46,9 @@ _INSERT = {
         INSERT INTO memory_write_outbox (event_id, tenant, namespace, universe, role, payload, idempotency_key, state,
                                          finished_at)
         VALUES (:id, 't', 'wm', '', 'user', '{}', :id, :state, :finished) RETURNING event_id""",
+    "webhook_deliveries": """
+        INSERT INTO webhook_deliveries (delivery_id, webhook_id, tenant, type, cause, payload, state, finished_at)
+        VALUES (:id, :session, 't', 'work.dead', :id, '{}', :state, :finished) RETURNING delivery_id""",
     "message_outbox": """
         INSERT INTO message_outbox (topic, partition_key, payload, dedupe_key, tenant, state, finished_at)
         VALUES ('test', 'k', '{}', :id, 't', :state, :finished) RETURNING id""",

@@ -9,8 +9,9 @@ from app.adapters.sql.replica import SqlReplica
 from app.adapters.sql.upkeep import SqlUpkeep
 from app.domain.log import WalPartition
 from app.domain.ports import Sent
+from app.domain.tools import ToolEnd, ToolStatus, result_event
 from app.domain.wal import parse_all
-from tests.builders import NOW, a_batch, a_final, a_message, a_receipt, a_record, an_id, wal_bytes
+from tests.builders import NOW, a_batch, a_final, a_message, a_receipt, a_record, a_step, an_id, wal_bytes
 from tests.contracts.store_rig import PostgresRig
 
 
@@ -113,6 +114,34 @@ def test_what_a_person_has_dealt_with_is_kept_for_a_month_and_what_is_open_for_e
         kept = connection.execute(text("SELECT state FROM dlq_messages WHERE topic = :topic"), {"topic": topic})
         assert sorted(kept.scalars()) == ["open", "replayed"]
     assert [bool(store.records_of(topic, record.dedupe_key)) for record in records] == [False, True, True]
+
+
+def test_the_calls_and_steps_of_a_turn_are_kept_as_long_as_it_is_owed(
+    store: PostgresRig, upkeep: SqlUpkeep, engine: Engine
+) -> None:
+    message, worker = a_message(), store.process()
+    store.inbox.accept(message, None)
+    turn = worker.turns.claim(message.event_id)
+    assert turn is not None
+    plan = a_step(turn)
+    worker.turns.take_step(turn, plan)
+    call = worker.calls.claim(plan.calls[0].call_id)
+    assert call is not None
+    end = ToolEnd("succeeded", ToolStatus.SUCCESS, {"text": "hi"})
+    worker.calls.finish(call, result_event(call, end, "{}"), end, None)
+    age(engine, "tool_calls", "call_id", call.call_id)
+    with engine.begin() as connection:
+        connection.execute(text("UPDATE turn_steps SET created_at = created_at - interval '8 days'"))
+
+    upkeep.prune()
+
+    turn = worker.turns.claim(message.event_id)
+    assert turn is not None
+    (taken,) = worker.turns.steps(turn)
+    assert call.call_id in taken.results
+    worker.turns.finish(turn, a_final(message.event_id), "done", None)
+    upkeep.prune()
+    assert worker.turns.steps(turn) == []
 
 
 def test_a_note_replaces_the_one_before(upkeep: SqlUpkeep) -> None:

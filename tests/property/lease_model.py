@@ -15,7 +15,7 @@ HELD = {"turn": "running", "memory": "pending", "record": "pending", "tool_call"
 @dataclass
 class ModelRow:
     """One row as it ought to be; `deaths` counts claims that ended without a word, `runs` those of a tool that may
-    have begun.
+    have begun. `turn` is the turn that waits for a call.
     """
 
     kind: str
@@ -23,6 +23,9 @@ class ModelRow:
     number: int
     run_at: float
     session: str = ""
+    turn: str = ""
+    steps: int = 0
+    to_stop: bool = False
     state: str = ""
     attempts: int = 0
     failures: int = 0
@@ -57,8 +60,8 @@ class LeaseModel:
     alive: set[str] = field(default_factory=set)
     paused: set[str] = field(default_factory=set)
 
-    def add(self, kind: str, key: str, session: str = "") -> None:
-        row = ModelRow(kind, key, len(self.rows), self.now, session, FIRST[kind])
+    def add(self, kind: str, key: str, session: str = "", turn: str = "") -> None:
+        row = ModelRow(kind, key, len(self.rows), self.now, session, turn, state=FIRST[kind])
         self.rows.setdefault((kind, key), row)
 
     def of(self, kind: str) -> list[ModelRow]:
@@ -73,8 +76,13 @@ class LeaseModel:
     def _is_next(self, row: ModelRow) -> bool:
         if row.kind != "turn":
             return True
+        if not row.to_stop and any(call.is_owed for call in self._calls_of(row)):
+            return False
         earlier = [other for other in self.of("turn") if other.session == row.session and other.number < row.number]
         return row.session not in self.paused and not any(other.is_owed for other in earlier)
+
+    def _calls_of(self, turn: ModelRow) -> list[ModelRow]:
+        return [call for call in self.of("tool_call") if call.turn == turn.key]
 
     def expected_claim(self, kind: str) -> tuple[set[str], set[str]]:
         """For a claim without limit: keys of which exactly one is taken (suspects), and keys that are all taken."""
@@ -91,6 +99,10 @@ class LeaseModel:
         row.deaths += 1
         row.runs += kind == "tool_call"
         row.state, row.owner, row.until = HELD[kind], owner, self.now + LEASE
+        if row.to_stop:
+            self._end(row, "cancelled")
+            self._call_off(row)
+            return False
         if row.deaths > MAX_DEATHS and kind != "tool_call":
             self._end(row, "dead")
             return False
@@ -108,6 +120,30 @@ class LeaseModel:
     def finish(self, hand: Hand, state: str) -> bool:
         """The end of a turn or a tool call: a zombie's is refused aloud, and its worker says the rest."""
         return self.holds(hand) and bool(self._end(self.rows[hand.kind, hand.key], state))
+
+    def take_step(self, hand: Hand, calls: list[str]) -> None:
+        """The turn waits for these calls from now on."""
+        row = self._end(self.rows["turn", hand.key], "queued")
+        row.steps += 1
+        row.failures = 0
+        for call in calls:
+            self.add("tool_call", call, row.session, row.key)
+
+    def stop(self, session: str) -> None:
+        """Somebody does not want the answer that is owed next."""
+        owed = [row for row in self.of("turn") if row.session == session and row.is_owed]
+        if not owed:
+            return
+        row = min(owed, key=lambda each: each.number)
+        row.to_stop = True
+        if row.state == "queued":
+            row.state = "cancelled"
+            self._call_off(row)
+
+    def _call_off(self, turn: ModelRow) -> None:
+        for call in self._calls_of(turn):
+            if call.state == "queued":
+                call.state = "cancelled"
 
     def give_back(self, hands: list[Hand], pause: float | None = None, outage: bool = False, run: bool = True) -> None:
         for row in self._end_held(hands, FIRST[hands[0].kind]):
@@ -161,7 +197,7 @@ class LeaseModel:
                 row.until = self.now
 
     def sweep(self) -> dict[str, int]:
-        freed = dict.fromkeys((*FIRST, "export"), 0)
+        freed = dict.fromkeys((*FIRST, "export", "webhook"), 0)
         for row in self.rows.values():
             if row.owner and row.until > self.now and row.owner not in self.alive:
                 row.until = self.now

@@ -1,13 +1,17 @@
-"""Turns: one at a time and in order within a session, whoever dies; the deliveries that they owe are left alone."""
+"""Turns: one at a time and in order within a session, whoever dies, and none goes on before the calls that it asked for
+have ended; the deliveries that they owe are left alone.
+"""
 
 from typing import Any
 
 from hypothesis import strategies as st
-from hypothesis.stateful import invariant, rule
+from hypothesis.stateful import invariant, precondition, rule
 
 from app.domain.events import ENDS_A_TURN, EventType, NewEvent
 from app.domain.memory import Place
-from tests.builders import a_final, a_message
+from app.domain.tools import ToolEnd, ToolStatus, end_before_run, result_event
+from tests.builders import a_final, a_message, a_step
+from tests.contracts.store_rig import Process
 from tests.property.lease_machine import LeaseMachine, any_number, in_hand
 from tests.property.lease_model import Hand
 
@@ -39,7 +43,9 @@ class TurnMachine(LeaseMachine):
         taken = may and self.model.take("turn", row.key, worker.owner)
         assert (turn is not None) == taken
         if turn is not None:
-            assert (turn.lease_owner, turn.attempts) == (worker.owner, row.attempts)
+            assert (turn.lease_owner, turn.attempts, turn.steps) == (worker.owner, row.attempts, row.steps)
+            brought = {key for taken in worker.turns.steps(turn) for key in taken.results}
+            assert brought == {call.key for call in self.model.of("tool_call") if call.turn == row.key}
             self.hands.append(Hand("turn", row.key, worker.owner, turn.attempts, turn))
 
     @in_hand("turn")
@@ -55,6 +61,64 @@ class TurnMachine(LeaseMachine):
         self._bring(hand, lambda: worker.turns.finish(turn, end, state, place))
         if self.model.finish(hand, state) and remembered:
             self.model.add("memory", f"{hand.key}:answer")
+
+    @rule(which=any_number, ring=any_number, calls=st.integers(0, 2))
+    def claim_and_take_a_step(self, which: int, ring: int, calls: int) -> None:
+        before = len(self.hands)
+        self.ring(which, ring)
+        if len(self.hands) > before:
+            self._take_step(self.hands[-1], self._worker(which), calls)
+
+    @in_hand("turn")
+    @rule(which=any_number, calls=st.integers(0, 2))
+    def take_a_step(self, which: int, calls: int) -> None:
+        self._take_step(*self._hand("turn", which), calls)
+
+    def _take_step(self, hand: Hand, worker: Process, calls: int) -> None:
+        turn: Any = hand.thing
+        plan = a_step(turn, calls)
+        ours = self.model.holds(hand)
+        self._bring(hand, lambda: worker.turns.take_step(turn, plan))
+        if ours:
+            self.model.take_step(hand, [call.call_id for call in plan.calls])
+
+    @precondition(lambda self: self.model.of("tool_call"))
+    @rule(which=any_number, ring=any_number)
+    def ring_for_a_call(self, which: int, ring: int) -> None:
+        worker, row = self._worker(which), self._row("tool_call", ring)
+        may = self.model.may_be_claimed(row)
+        call = worker.calls.claim(row.key)
+        assert (call is not None) == (may and self.model.take("tool_call", row.key, worker.owner))
+        if call is not None:
+            assert call.turn_event_id == row.turn
+            self.hands.append(Hand("tool_call", row.key, worker.owner, call.attempts, call))
+
+    @in_hand("tool_call")
+    @rule(which=any_number)
+    def finish_a_call(self, which: int) -> None:
+        self._end_call(*self._hand("tool_call", which))
+
+    def _end_call(self, hand: Hand, worker: Process) -> None:
+        call: Any = hand.thing
+        end = end_before_run(call) or ToolEnd("succeeded", ToolStatus.SUCCESS, {"text": "hi"})
+        self._bring(hand, lambda: worker.calls.finish(call, result_event(call, end, "{}"), end, None))
+        self.model.finish(hand, end.state)
+
+    @precondition(lambda self: self.model.of("tool_call"))
+    @rule(which=any_number)
+    def run_the_calls_of_a_turn(self, which: int) -> None:
+        for _ in range(2):
+            before = len(self.hands)
+            self.ring_for_a_call(which, 1)
+            if len(self.hands) > before:
+                self._end_call(self.hands[-1], self._worker(which))
+
+    @precondition(lambda self: len(self.hands) > 1)
+    @rule(session=st.integers(0, 1))
+    def stop_an_answer(self, session: int) -> None:
+        name = f"{self.mark}-{session}"
+        self.stage.rig.control.cancel(name, None)
+        self.model.stop(name)
 
     @in_hand("turn")
     @rule(which=any_number, pause=st.sampled_from((100, 500)))

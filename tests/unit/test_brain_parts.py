@@ -18,9 +18,9 @@ from app.adapters.http.brain_answers import (
     figures_of,
     receipt_of,
     receipts_of,
-    wait_wished,
 )
 from app.adapters.http.brain_requests import header_text
+from app.adapters.http.retry_after import wait_wished
 from app.brain.coordinates import as_bytes, as_numbers, coordinate_bytes
 from app.brain.word_search import Term, score_of
 from app.brain.words import lexemes_of, place_lexeme, skeleton_of, text_of, words_of
@@ -106,19 +106,19 @@ def test_a_score_is_the_mean_of_the_words_grades() -> None:
     [("120", 120), ("1.5", 1.5), ("301", 300), ("٣", None), ("1e9", None), ("inf", None), ("7 seconds", None)],
 )
 def test_a_wish_in_seconds_is_a_plain_number(header: str, seconds: float | None) -> None:
-    assert wait_wished(header, NOON) == seconds
+    assert wait_wished(header, NOON, 300) == seconds
 
 
 @pytest.mark.parametrize("zone", [UTC, timezone(timedelta(hours=5))])
 @pytest.mark.parametrize(("ahead", "seconds"), [(30, 30), (-30, 0), (9_000, 300)])
 def test_a_wish_as_a_date_counts_from_now(ahead: int, seconds: float, zone: timezone) -> None:
     moment = (NOON + timedelta(seconds=ahead)).astimezone(zone)
-    assert wait_wished(format_datetime(moment), NOON) == seconds
+    assert wait_wished(format_datetime(moment), NOON, 300) == seconds
 
 
 @given(st.text(max_size=60))
 def test_no_wish_can_fail(header: str) -> None:
-    found = wait_wished(header, NOON)
+    found = wait_wished(header, NOON, 300)
     assert found is None or 0 <= found <= 300
 
 

@@ -4,15 +4,32 @@ from collections.abc import Callable
 
 import pytest
 
-from app.domain.conversation import Turn, Usage
+from app.domain.budgets import BudgetName, Dimension
+from app.domain.conversation import Turn
+from app.domain.dialogue import Usage
 from app.domain.errors import ModelRefused, ModelUnavailable, ProcessDied, StoreUnavailable
 from app.domain.events import EventType
 from app.domain.leases import ALONE_AFTER_DEATHS, MAX_ATTEMPTS
+from app.domain.profiles import Profile, ProfileRole
 from app.routing import TaskName
-from app.services.converse import MAX_MODEL_FAILURES, Conversation, Meter, ModelWindow, converse
+from app.services.bring_memories import Reminder
+from app.services.conversation import Conversation, Meter
+from app.services.converse import MAX_MODEL_FAILURES, converse
+from app.services.prepare_turn import Preparation
+from app.services.recall_memories import Recalled
+from app.services.spend import Paying, Purse, free_of_charge
 from tests.builders import a_message
-from tests.fakes import BreaksOff, InMemoryStore, RecordingBroadcast, RecordingDoorbell, RecordingNotes, ScriptedModel
-from tests.fakes_parts import Ring, Step, always_in_company
+from tests.fakes import (
+    BreaksOff,
+    InMemoryStore,
+    RecordingBroadcast,
+    RecordingDoorbell,
+    RecordingNotes,
+    ScriptedModel,
+    WishedStops,
+)
+from tests.fakes_budgets import InMemoryBudgets
+from tests.fakes_parts import FixedRoster, Ring, Step, always_in_company
 from tests.fakes_store import InMemoryTurns
 
 AWAY = ModelUnavailable("The model's endpoint could not be reached.")
@@ -31,9 +48,13 @@ class Stage:
         self.broadcast, self.doorbell, self.notes = RecordingBroadcast(), RecordingDoorbell(), RecordingNotes()
         self.memories = memories
         self.present = True
+        self.stops = WishedStops()
+        self.reminder: Reminder | None = None
+        self.roster = FixedRoster()
         self.alone: Callable[[Turn], str] = always_in_company
         self.first_pieces: list[float] = []
         self.spent: list[Usage] = []
+        self.paying: Paying = free_of_charge
 
     def kill_workers(self, number: int) -> None:
         """So many workers die with the message."""
@@ -42,7 +63,6 @@ class Stage:
             self.store.end_leases_of_the_dead()
 
     def run(self, event_id: str = "", turns: InMemoryTurns | None = None) -> str:
-        window = ModelWindow("be kind", 4096, 512)
         conversation = Conversation(
             turns or self.turns,
             self.model,
@@ -50,11 +70,13 @@ class Stage:
             self.doorbell,
             self.clock,
             self.notes,
-            window,
+            Preparation(self.roster, self.store.transcripts(), "be kind", self.reminder),
             self.memories,
             self.alone,
+            self.stops,
             lambda: self.present,
             meter=Meter(self.first_pieces.append, self.spent.append),
+            paying=self.paying,
         )
         return converse(event_id or self.message.event_id, conversation)
 
@@ -80,7 +102,8 @@ def test_a_message_is_answered_once_with_everything_that_belongs_to_it() -> None
     assert stage.types == ["user", "assistant.started", "assistant.thinking", "assistant.final"]
     assert stage.last["message"] == "Once upon"
     assert stage.last["metadata"] == {
-        "status": "completed", "source": "scripted", "attempt": 1, "usage": {"input_tokens": 7, "output_tokens": 9}
+        "status": "completed", "source": "scripted", "attempt": 1, "usage": {"input_tokens": 7, "output_tokens": 9},
+        "finish": "stop",
     }  # fmt: skip
     memory = stage.store.memory_rows.rows[f"{stage.message.event_id}:answer"].thing
     assert (memory.place.universe, memory.place.namespace, memory.role) == ("u-1", "wm", "assistant")
@@ -109,6 +132,29 @@ def test_the_model_hears_who_it_is_and_what_was_said() -> None:
     assert [(line.role, line.content) for line in stage.model.asked[1]] == [
         ("system", "be kind"), ("user", "hello"), ("assistant", "first answer"), ("user", "and now?")
     ]  # fmt: skip
+
+
+def test_what_recall_brought_is_shown_before_the_answer() -> None:
+    stage = Stage(["hi"])
+    stage.reminder = Reminder(lambda _question: Recalled([], degraded=True), lambda _ids: (), "u-0", "wm")
+
+    assert stage.run() == "done"
+
+    assert stage.types == ["user", "assistant.started", "assistant.thinking", "context.update", "assistant.final"]
+    (shown,) = stage.broadcast.of("s-1", EventType.CONTEXT)
+    assert shown["metadata"] == {"results": [], "degraded": True}
+
+
+def test_a_conversation_that_no_longer_fits_is_to_be_summarized() -> None:
+    stage = Stage(["word " * 1500], ["hi"])
+    stage.run()
+    assert TaskName.SUMMARIZE not in stage.doorbell.tasks
+    for _ in range(2):
+        again = a_message("and now? " * 300, "s-1")
+        stage.store.inbox().accept(again, None)
+        stage.run(again.event_id)
+
+    assert Ring(TaskName.SUMMARIZE, ("s-1", "t1")) in stage.doorbell.rings
 
 
 def test_pieces_are_shown_with_their_place_in_the_answer() -> None:
@@ -299,19 +345,38 @@ def test_somebody_elses_turn_is_left_alone() -> None:
     assert stage.model.closed == 1
 
 
-def test_a_cancelled_turn_ends_soon_and_the_model_call_with_it() -> None:
+def test_a_stopped_answer_ends_at_once_keeps_what_was_said_and_the_model_call_ends_with_it() -> None:
     stage = Stage([])
-
-    def cancel() -> None:
-        stage.store.turn_rows.rows[stage.message.event_id].thing.cancel_requested = True
-        stage.clock.advance(0.3)
-
-    stage.model = ScriptedModel(["Once ", cancel, "upon ", "never said"])
+    stage.model = ScriptedModel(["Once ", lambda: stage.stops.wish(stage.message.event_id), "upon ", "never said"])
 
     assert stage.run() == "cancelled"
 
     assert stage.types[-1] == "assistant.cancelled"
-    assert "never said" not in [item["message"] for item in stage.broadcast.of("s-1", EventType.DELTA)]
+    assert stage.last["message"] == "Once "
+    assert stage.last["metadata"] == {"reason": "You stopped this answer.", "attempt": 1}
+    assert [item["message"] for item in stage.broadcast.of("s-1", EventType.DELTA)] == ["Once "]
+    assert stage.model.closed == 1
+    assert stage.notes.last.get("model") is None
+
+
+def test_a_model_that_was_hung_up_on_because_somebody_stopped_it_is_no_outage() -> None:
+    stage = Stage([])
+    stage.model = ScriptedModel(["Once ", lambda: stage.stops.wish(stage.message.event_id), AWAY])
+
+    assert stage.run() == "cancelled"
+
+    assert stage.last["message"] == "Once "
+    assert stage.notes.last.get("model") is None
+
+
+def test_a_wish_that_comes_after_the_answer_changes_nothing() -> None:
+    stage = Stage(["Once"])
+    assert stage.run() == "done"
+
+    stage.stops.wish(stage.message.event_id)
+
+    assert stage.run() == "nothing to do"
+    assert stage.types[-1] == "assistant.final"
 
 
 def test_an_outage_of_postgres_in_the_middle_does_not_stop_the_answer() -> None:
@@ -373,3 +438,43 @@ def test_a_lease_is_renewed_for_as_long_as_the_turn_is_worked_on() -> None:
 
     assert held == [1]
     assert stage.turns.presence.working[stage.message.event_id] == 0
+
+
+def test_a_turn_beyond_its_budget_ends_with_the_time_of_more_and_no_call() -> None:
+    stage = Stage()
+    budgets = InMemoryBudgets(stage.store, 100)
+    stage.paying = Purse(budgets, stage.clock).paying
+
+    assert stage.run() == "failed"
+
+    assert not stage.model.calls
+    assert stage.last["type"] == "assistant.error"
+    metadata = stage.last["metadata"]
+    assert isinstance(metadata, dict)
+    assert metadata["budget"] == {
+        "dimension": "tenant", "limit": 100, "used": 0, "refills_at": "2026-01-02T00:00:00+00:00"
+    }  # fmt: skip
+    assert "refills on 2026-01-02 at 00:00 UTC" in metadata["reason"]
+
+
+def test_an_answer_is_paid_for_before_the_turn_ends() -> None:
+    stage = Stage(["hello"])
+    budgets = InMemoryBudgets(stage.store, 1_000)
+    stage.paying = Purse(budgets, stage.clock).paying
+
+    assert stage.run() == "done"
+
+    budget = budgets.budget(BudgetName("t1", Dimension.TENANT, "t1"))
+    assert (budget.used, budget.reserved) == (7 + 5, 0)
+
+
+def test_the_last_event_says_who_answered_a_hard_message_and_why() -> None:
+    stage = Stage(["hi"])
+    stage.roster = FixedRoster((Profile("strong", "http://strong.test/v1", role=ProfileRole.ESCALATION),))
+    hard = a_message("a? b? c? d?", "s-2")
+    stage.store.inbox().accept(hard, None)
+
+    assert stage.run(hard.event_id) == "done"
+
+    final = stage.store.events["s-2"][-1]
+    assert final.metadata["escalation"] == {"profile": "strong", "reason": "it asks many questions at once"}

@@ -10,7 +10,7 @@ from app.settings import Misconfigured, read
 from devstack import ours, plan, ports
 from devstack.place import Place
 
-SECRETS = {"postgres_admin": "a", "postgres": "b", "redis": "c", "flower": "d"}
+SECRETS = {"postgres_admin": "a", "postgres": "b", "redis": "c", "flower": "d", "encryption": "e-secret"}
 SERVERS = {"postgres", "redis", "kafka", "model"}
 
 

@@ -33,7 +33,7 @@ def test_what_the_dead_held_is_free_and_rung_for() -> None:
 
     freed = swept(store, bell)
 
-    assert freed == {"turn": 1, "memory": 1, "record": 1, "tool_call": 1, "export": 0}
+    assert freed == {"turn": 1, "memory": 1, "record": 1, "tool_call": 1, "export": 0, "webhook": 0}
     assert [ring.task for ring in bell.rings] == [
         TaskName.RESPOND, TaskName.EXECUTE_TOOL, TaskName.SYNC_MEMORIES, TaskName.DRAIN_OUTBOX,
     ]  # fmt: skip
@@ -53,7 +53,7 @@ def test_a_ring_of_the_sweep_expires_but_not_before_a_full_line_is_heard() -> No
 def test_nothing_due_is_no_ring() -> None:
     store, bell = InMemoryStore(), RecordingDoorbell()
 
-    assert swept(store, bell) == {"turn": 0, "memory": 0, "record": 0, "tool_call": 0, "export": 0}
+    assert swept(store, bell) == {"turn": 0, "memory": 0, "record": 0, "tool_call": 0, "export": 0, "webhook": 0}
     assert not bell.rings
 
 

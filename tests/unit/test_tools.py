@@ -20,9 +20,10 @@ def form(tool: str = "echo", args: dict[str, Any] | None = None, **fields: Any) 
 
 
 def test_ours_are_always_there_and_others_come_by_name() -> None:
-    assert sorted(load_tools("")) == ["echo", "timestamp"]
+    assert sorted(load_tools("")) == ["echo", "recall", "remember", "timestamp"]
     assert {name: tool.effect for name, tool in TOOLS.items()} == {
-        "echo": "read", "timestamp": "read", "slow_write": "write", "slow_again": "idempotent",
+        "echo": "read", "recall": "read", "remember": "idempotent", "timestamp": "read",
+        "slow_write": "write", "slow_again": "idempotent",
     }  # fmt: skip
 
 
