@@ -4,6 +4,7 @@ from functools import partial
 
 from drills import (
     brain_faults,
+    budget_faults,
     clock_faults,
     crash_faults,
     disk,
@@ -83,6 +84,7 @@ CATALOGUE: tuple[Trouble | NotHere, ...] = (
     Trouble("F30", "gateway killed and reloaded, twice", gateway_faults.kill_and_reload, 6),
     NotHere("F31", "OPA down, slow, answering nonsense", "no policy is in force yet"),
     Trouble("F33", "a seeded random mix", mix_fault.mix, 10),
+    _beside_posts("F40", "a worker killed while a budget is reserved", budget_faults.kill_reserved, 3, (SWEPT,)),
 )
 
 

@@ -72,15 +72,15 @@ def _await_answering(stage: Stage, seconds: float) -> bool:
 
 def fatal_message(stage: Stage) -> None:
     """Send one message that kills the process that asks the model about it, and wait until it is set aside."""
-    _send_a_killer(stage, "fatal", FATAL_ATTEMPTS + 1, "dead", FATAL_ATTEMPTS)
+    send_a_killer(stage, "fatal", FATAL_ATTEMPTS + 1, "dead", FATAL_ATTEMPTS)
 
 
 def one_child(stage: Stage) -> None:
     """Send one message that kills two workers, then once the process that it has for itself, and is answered then."""
-    _send_a_killer(stage, "child", SHARED_DEATHS + 1, "done", SHARED_DEATHS + 1)
+    send_a_killer(stage, "child", SHARED_DEATHS + 1, "done", SHARED_DEATHS + 1)
 
 
-def _send_a_killer(stage: Stage, name: str, most: int, end: str, deaths: int) -> None:
+def send_a_killer(stage: Stage, name: str, most: int, end: str, deaths: int) -> None:
     """A message that kills at most so many processes; how it has to end, and after how many deaths."""
     tenant = f"{stage.target.tenant}-{name}"
     killed: list[int] = []
