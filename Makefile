@@ -1,8 +1,8 @@
 # Everything a person or a machine does with this project. Bare `make` prints the list.
 .DEFAULT_GOAL := help
 .PHONY: help run status logs stop test test-unit coverage lint format types imports work dead-letters \
-	rebuild-replica rebuild-brain prove drill drill-outage test-sabotage bench bench-start bench-claims bench-drain bench-recovery bench-memory \
-	bench-brain bench-browse bench-replicator lock clean \
+	rebuild-replica rebuild-brain prove drill drill-outage test-sabotage bench bench-start bench-claims bench-budgets bench-drain bench-recovery bench-memory \
+	bench-streams bench-brain bench-browse bench-search bench-replicator lock clean \
 	install install-test
 
 PORT_OFFSET ?= 0
@@ -30,15 +30,16 @@ stop: install ## end the running stack
 test: install-test ## everything that proves the system: lint, types, imports, all tests on real servers and a browser
 	@$(BIN)/ruff check .
 	@$(BIN)/ruff format --check .
-	@$(BIN)/mypy
 	@$(BIN)/lint-imports
-	@$(BIN)/python -m pytest -n $(TEST_PROCESSES) --dist loadfile
+	@mkdir -p var; $(BIN)/mypy >var/types.log 2>&1 & types=$$!; \
+		$(BIN)/python -m pytest -n $(TEST_PROCESSES) --dist loadfile; tests=$$?; \
+		wait $$types || { cat var/types.log; exit 1; }; exit $$tests
 
 test-unit: install-test ## the tests that need no server
 	@$(BIN)/python -m pytest tests/unit tests/architecture -m "not servers and not browser"
 
 test-sabotage: install-test ## take out what makes the promises true, piece by piece: the drill must turn red (15 min)
-	@$(BIN)/python -m pytest tests/sabotage -m sabotage
+	@$(BIN)/python -m pytest tests/sabotage tests/acceptance/test_drill_outage.py -m sabotage
 
 coverage: install-test ## which lines the unit, contract and integration tests reach
 	@$(BIN)/coverage run -m pytest tests/unit tests/contracts tests/integration
@@ -81,7 +82,7 @@ drill: install-test ## the whole fault campaign (FAULT=F12 only one, SMOKE=1 fiv
 		$(if $(SEED),--seed $(SEED)) $(if $(MINUTES),--minutes $(MINUTES)) $(if $(RATE),--rate $(RATE)) \
 		$(if $(DATA),--data $(DATA))
 
-bench: bench-start bench-claims bench-recovery bench-memory ## every benchmark
+bench: bench-start bench-claims bench-budgets bench-recovery bench-streams bench-memory ## every benchmark
 
 bench-start: install ## seconds to start, memory and processor of the idle stack
 	@$(BIN)/python -m bench.start
@@ -89,11 +90,17 @@ bench-start: install ## seconds to start, memory and processor of the idle stack
 bench-claims: install ## what a claim costs beside a million finished rows, against a thousand
 	@$(BIN)/python -m bench.claims
 
+bench-budgets: install ## reservations a second on one tenant's budget, against a bare UPDATE of one row
+	@$(BIN)/python -m bench.budgets
+
 bench-drain: install ## a backlog of 10,000 memories, against a bare loop over the memory service's batch route
 	@$(BIN)/python -m bench.drain
 
 bench-recovery: install ## from the SIGKILL of a conversation worker to the first token of the resumed answer
 	@$(BIN)/python -m bench.recovery
+
+bench-streams: install ## a word from the model's socket to the reader's, with one reader and with a hundred
+	@$(BIN)/python -m bench.streams
 
 bench-memory: bench-drain bench-brain bench-browse bench-replicator ## every benchmark of the memory plane
 
@@ -102,6 +109,9 @@ bench-brain: install ## the memory service: its batches against bare inserts, re
 
 bench-browse: install ## a page of the replica and an export, from a thousand memories to a million, against COPY
 	@$(BIN)/python -m bench.memory_browse
+
+bench-search: install ## a page of a search through conversations, up to a million events
+	@$(BIN)/python -m bench.search
 
 bench-replicator: install ## the log into the replica, against bare inserts; how far behind at 500 records a second
 	@$(BIN)/python -m bench.replicate
