@@ -4,7 +4,6 @@ The body is read by the form that the gateway reads it with, and the key gets th
 makes a message sent to both arrive once.
 """
 
-import json
 import threading
 from collections.abc import Iterator, Mapping
 from typing import Any
@@ -13,6 +12,7 @@ from pydantic import ValidationError
 
 from app.domain.errors import Rejected, Retryable
 from app.domain.json_text import BadJson, parse_json
+from app.domain.long_items import as_line
 from app.services.accept_message import accept_message
 from app.services.follow_session import follow_session
 from app.services.message_form import MAX_KEY_LENGTH, MessageForm, fill_from_headers, message_in, request_key
@@ -86,7 +86,7 @@ class LocalStream:
                 if self._over.is_set():
                     return
                 ping = item["type"] == "ping"
-                yield ServerEvent() if ping else ServerEvent(item.get("cursor", ""), json.dumps(item))
+                yield ServerEvent() if ping else ServerEvent(item.get("cursor", ""), as_line(item))
         except Retryable:
             return
 

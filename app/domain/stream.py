@@ -12,7 +12,7 @@ from typing import Any
 
 from app.domain.errors import Rejected
 from app.domain.events import ENDS_A_TURN, EventType, live_item
-from app.domain.long_items import LONGEST_PIECE, fitting
+from app.domain.long_items import LONGEST_PIECE
 
 _CURSOR = re.compile(r"([0-9]{1,18})(?:\.([1-9][0-9]{0,8})\.([0-9]{1,9}))?")
 
@@ -76,7 +76,7 @@ class StreamMerge:
             self.cursor = Cursor(self.cursor.seq, self.cursor.attempt, 0)
             yield self._live(EventType.RESET, "", {"attempt": item["metadata"]["attempt"]}, now)
         self._advance(kind, seq, item)
-        yield fitting(dict(item) | {"cursor": str(self.cursor)})
+        yield dict(item) | {"cursor": str(self.cursor)}
 
     def _advance(self, kind: EventType, seq: int, item: Mapping[str, Any]) -> None:
         if kind in ENDS_A_TURN:

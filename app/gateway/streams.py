@@ -13,7 +13,7 @@ from app.adapters.http.open_streams import STOPPING, bound_sending, client_left,
 from app.adapters.http.websocket import SOCK_SERVER_OPTIONS, SafeSocket, check_upgrade, is_upgrade
 from app.domain.audience import crowds_of
 from app.domain.errors import NotFound, Retryable, SlowReader
-from app.domain.long_items import as_json
+from app.domain.long_items import as_line
 from app.gateway.api import Area, Query
 from app.gateway.conversation import known_session
 from app.gateway.room import room
@@ -82,7 +82,7 @@ def _as_sse(items: Iterator[dict[str, Any]]) -> Iterator[str]:
 
 def _event(item: dict[str, Any]) -> str:
     cursor = f"id: {item['cursor']}\n" if "cursor" in item else ""
-    return f"{cursor}data: {as_json(item)}\n\n"
+    return f"{cursor}data: {as_line(item)}\n\n"
 
 
 def serve_websockets(app: Flask, allowed_origins: Collection[str]) -> None:
@@ -116,7 +116,7 @@ def _speak(ws: SafeSocket, session_id: str, after: str) -> None:
             for item in items:
                 if not ws.open:
                     return
-                ws.send_json(item)
+                ws.send_text(as_line(item))
         except SlowReader as error:
             ws.close(_CLOSE_SLOW, str(error))
         except Retryable:

@@ -155,6 +155,19 @@ def test_a_client_that_leaves_loses_nothing(gateway: Gateway, answerer: Answerer
     assert found["output"][0]["content"][0]["text"] == "All of it"
 
 
+def test_an_answer_longer_than_an_item_of_a_stream_is_told_whole(gateway: Gateway, answerer: Answerer) -> None:
+    pieces = ["\U0001f600" * 30_000, "é" * 40_000]
+    event_id = begin(gateway)
+    with following(gateway, event_id) as events:
+        answerer.answer(event_id, *pieces)
+        live = list(events)
+
+    for told in (live, _followed(gateway, event_id)):
+        assert said(told) == "".join(pieces)
+        assert told[-1]["type"] == "response.completed"
+        assert told[-1]["response"]["output"][0]["content"][0]["text"] == "".join(pieces)
+
+
 def test_an_attempt_that_breaks_off_is_caught_up_with_in_silence(gateway: Gateway, answerer: Answerer) -> None:
     event_id = begin(gateway)
     with following(gateway, event_id) as events:

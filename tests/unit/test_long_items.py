@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from app.domain.events import EventType
-from app.domain.long_items import LONGEST_ITEM_BYTES, LONGEST_PIECE, as_json, fitting
+from app.domain.long_items import LONGEST_ITEM_BYTES, LONGEST_PIECE, as_json, as_line
 from app.domain.stream import Cursor, Delta, StreamMerge
 from tests.builders import NOW
 from tests.unit.session_history import Reader, an_event
@@ -20,6 +20,13 @@ def an_answer(message: str, **also: Any) -> dict[str, Any]:
     return an_event(4, EventType.FINAL, message, status="completed") | {"session_id": "s-1"} | also
 
 
+def on_the_line(item: dict[str, Any]) -> dict[str, Any]:
+    line = as_line(item)
+    assert len(line.encode()) <= LONGEST_ITEM_BYTES
+    told: dict[str, Any] = json.loads(line)
+    return told
+
+
 def size(item: dict[str, Any]) -> int:
     return len(as_json(item).encode())
 
@@ -27,16 +34,15 @@ def size(item: dict[str, Any]) -> int:
 def test_an_item_that_fits_is_left_as_it_is() -> None:
     item = an_answer("x" * 60_000, payload={"a": 1})
 
-    assert fitting(item) is item
+    assert on_the_line(item) == item
 
 
 @pytest.mark.parametrize("text", ["x" * 200_000, "\U0001f600" * 32_000, "\x01" * 20_000])
 def test_a_long_event_shows_its_beginning_and_where_all_of_it_is(text: str) -> None:
     item = an_answer(text)
 
-    cut = fitting(item)
+    cut = on_the_line(item)
 
-    assert size(cut) <= LONGEST_ITEM_BYTES
     assert cut["message"]
     assert text.startswith(cut["message"])
     assert cut["metadata"] == {"status": "completed", "truncated": {"bytes": size(item), "href": HREF}}
@@ -44,14 +50,14 @@ def test_a_long_event_shows_its_beginning_and_where_all_of_it_is(text: str) -> N
 
 
 def test_long_fields_of_a_tool_result_are_in_the_whole_event_only() -> None:
-    cut = fitting(an_answer("{}", payload={"text": "x" * 100_000}))
+    cut = on_the_line(an_answer("{}", payload={"text": "x" * 100_000}))
 
     assert "payload" not in cut
     assert cut["metadata"]["truncated"]["href"] == HREF
 
 
 def test_metadata_that_is_too_long_goes_as_well() -> None:
-    cut = fitting(an_event(4, EventType.FINAL, "", results="x" * 100_000) | {"session_id": "s-1"})
+    cut = on_the_line(an_event(4, EventType.FINAL, "", results="x" * 100_000) | {"session_id": "s-1"})
 
     assert list(cut["metadata"]) == ["truncated"]
 

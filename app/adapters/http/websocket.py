@@ -203,6 +203,10 @@ class SafeSocket:
         text = as_json(item)
         if len(text) > LONGEST_ITEM_BYTES // 4 and len(text.encode()) > LONGEST_ITEM_BYTES:
             text = json.dumps({**item, "message": "", "metadata": {"truncated": True}}, ensure_ascii=False)
+        self.send_text(text)
+
+    def send_text(self, text: str) -> None:
+        """Send one text frame. `SocketGone` when nobody is there."""
         try:
             self._ws.send(text)
         except (ConnectionClosed, LocalProtocolError, OSError):
