@@ -8,8 +8,7 @@ from typing import Any
 from app.domain.conversation import Scalar
 
 DEFAULT_PROFILE = "default"
-"""The profile of those who name none."""
-SETTINGS_PROFILE = DEFAULT_PROFILE
+"""The profile of those who name none, and that of the settings LLM_*."""
 
 
 class ProfileRole(StrEnum):

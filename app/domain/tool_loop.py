@@ -5,8 +5,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from app.domain.dialogue import ToolAsk, ToolOffer, Usage, Utterance
-from app.domain.tokens import estimate_tokens
+from app.domain.dialogue import ToolAsk, Usage, Utterance
 from app.domain.tools import ToolRequest, ToolStatus
 
 MOST_ASKS = 32
@@ -63,11 +62,6 @@ def spent(taken: Sequence[TakenStep], now: Usage) -> Usage:
     """The tokens of a turn: those of the steps so far, and those of the answer that came `now`."""
     before = taken[-1].step.usage if taken else Usage()
     return Usage(before.input_tokens + now.input_tokens, before.output_tokens + now.output_tokens)
-
-
-def offer_cost(offer: ToolOffer) -> int:
-    """The tokens that an offer takes, by estimate."""
-    return estimate_tokens(offer.name + offer.description + json.dumps(offer.parameters))
 
 
 def lines_of(event_id: str, taken: Sequence[TakenStep], most_chars: int, room_tokens: int) -> list[Utterance]:

@@ -6,7 +6,7 @@ from flask import Response, jsonify
 from pydantic import AwareDatetime, Field
 
 from app.domain.profile_shelf import KeptProfile
-from app.domain.profiles import SETTINGS_PROFILE, Profile
+from app.domain.profiles import DEFAULT_PROFILE, Profile
 from app.domain.rate_limit import Rate, within_rate
 from app.gateway.api import Answer, Area, Query
 from app.gateway.paging import decode, encode
@@ -163,7 +163,7 @@ def test_profile(name: str) -> TrialAnswer:
 def _to_try(name: str) -> Profile:
     serving = room().serving
     own = own_profile(serving.settings)
-    if own is not None and name == SETTINGS_PROFILE:
+    if own is not None and name == DEFAULT_PROFILE:
         return own
     return open_profile(name, serving.profile_desk)
 

@@ -93,7 +93,7 @@ def note_on(kept: KeptProfile, vault: Vault) -> str | None:
 def _checked(name: str, form: ProfileForm, desk: ProfileDesk) -> KeptProfile:
     kept = profile_in(name, form)
     host = origin_of(form.base_url).partition("://")[2].rpartition(":")[0]
-    complaint = complaint_about_host(host, desk.private_allowed)
+    complaint = complaint_about_host(host, desk.private_allowed, "LLM_ALLOW_PRIVATE")
     if complaint is not None:
         raise Rejected(f"base_url cannot be used: {complaint}")
     return kept

@@ -73,7 +73,7 @@ def prepare_turn(
 
 def remind(turn: Turn, said: Sequence[Line], preparation: Preparation, tell: Callable[[NewEvent], object]) -> Brought:
     """What recall brought to this turn, looked for once however often the turn is begun."""
-    if preparation.reminder is None:
+    if preparation.reminder is None or not said:  # A reset may have taken the history meanwhile.
         return Brought()
     known = preparation.transcripts.brought(turn.session_id, turn.seq)
     if known is not None:

@@ -9,7 +9,7 @@ from urllib.parse import urlsplit
 from pydantic import BaseModel, ConfigDict, Field, SecretStr, field_serializer, field_validator, model_validator
 
 from app.domain.profile_shelf import KeptProfile
-from app.domain.profiles import SETTINGS_PROFILE, Profile, ProfileRole
+from app.domain.profiles import DEFAULT_PROFILE, Profile, ProfileRole
 
 _RESERVED = frozenset({"messages", "model", "stream", "tools", "tool_choice", "n"})
 _MAX_EXTRA_BYTES = 8192
@@ -85,8 +85,8 @@ class NewProfileForm(ProfileForm):
     @field_validator("name")
     @classmethod
     def _not_that_of_the_settings(cls, value: str) -> str:
-        if value == SETTINGS_PROFILE:
-            raise ValueError(f"{SETTINGS_PROFILE} is the profile of the settings LLM_*; choose another name")
+        if value == DEFAULT_PROFILE:
+            raise ValueError(f"{DEFAULT_PROFILE} is the profile of the settings LLM_*; choose another name")
         return value
 
 

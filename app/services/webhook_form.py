@@ -7,14 +7,13 @@ from urllib.parse import SplitResult, urlsplit
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
-from app.domain.egress import is_public
+from app.domain.addresses import complaint_about_host
 from app.domain.errors import Rejected
 from app.domain.webhooks import SECRET_BYTES, NewWebhook, WebhookChange, WebhookEvent, new_secret
 from app.services.message_form import MAX_NAME_LENGTH
 
 MAX_URL_LENGTH = 2048
 _MAX_LABEL = 63
-_IP_SIGNS = frozenset("0123456789abcdef.:")
 
 
 def _a_url(url: str) -> str:
@@ -98,7 +97,6 @@ def _a_secret() -> str:
 
 def _check_place(url: str, allow_private: bool) -> None:
     """What a name stands for is asked at each delivery; an address that is written out can be judged now."""
-    host = urlsplit(url).hostname or ""
-    written_out = set(host) <= _IP_SIGNS and (":" in host or host.replace(".", "").isdecimal())
-    if not allow_private and (host == "localhost" or (written_out and not is_public(host))):
-        raise Rejected("webhooks go to public addresses only; WEBHOOK_ALLOW_PRIVATE=true allows others")
+    complaint = complaint_about_host(urlsplit(url).hostname or "", allow_private, "WEBHOOK_ALLOW_PRIVATE")
+    if complaint is not None:
+        raise Rejected(f"url cannot be used: {complaint}")

@@ -2,7 +2,7 @@
 
 from app.adapters.key_vault import KeyVault
 from app.adapters.sql.profile_shelf import SqlProfileShelf
-from app.domain.profiles import SETTINGS_PROFILE, Profile
+from app.domain.profiles import DEFAULT_PROFILE, Profile
 from app.services.keep_profiles import ProfileDesk
 from app.services.know_profiles import KnownProfiles, Own
 from app.settings import Settings
@@ -31,7 +31,7 @@ def own_profile(settings: Settings) -> Profile | None:
     if not settings.llm_base_url:
         return None
     return Profile(
-        name=SETTINGS_PROFILE,
+        name=DEFAULT_PROFILE,
         base_url=settings.llm_base_url,
         path=settings.llm_path,
         model=settings.llm_model,

@@ -17,7 +17,7 @@ from app.domain.recall import Question
 from app.domain.transcript import Summary
 from app.domain.turn_request import TurnRequest
 from app.services.bring_memories import Brought, Reminder, brought_of
-from app.services.prepare_turn import Preparation, Prepared, prepare_turn
+from app.services.prepare_turn import Preparation, Prepared, prepare_turn, remind
 from app.services.recall_memories import Recalled
 from app.services.show_context import show_context
 from tests.builders import a_final, a_message, a_thought
@@ -203,3 +203,11 @@ def test_people_see_what_would_be_told_and_nothing_is_kept_of_it() -> None:
     assert EventType.CONTEXT not in [event.type for event in stage.store.events["s-1"]]
     with pytest.raises(NotFound):
         show_context("s-none", stage.preparation)
+
+
+def test_a_history_that_was_reset_meanwhile_recalls_nothing_and_harms_nobody() -> None:
+    stage = Stage([a_memory("e-cat")])
+    turn = stage.claim(stage.ask("what is my cat called?"))
+
+    assert remind(turn, (), stage.preparation, stage.told.append) == Brought()
+    assert (stage.asked, stage.told) == ([], [])

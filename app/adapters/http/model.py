@@ -120,7 +120,7 @@ class OpenAIModel:
             raise ModelUnavailable(words, max(error.retry_after or 0, _OPEN_SECONDS)) from error
 
     def _admit(self, connection: socket.socket) -> None:
-        complaint = complaint_about(connection.getpeername()[0], self._private_allowed)
+        complaint = complaint_about(connection.getpeername()[0], self._private_allowed, "LLM_ALLOW_PRIVATE")
         if complaint is not None:
             raise ModelRefused(f"The model's endpoint is not called: {complaint}.")
 

@@ -3,15 +3,15 @@
 import re
 from collections.abc import Mapping
 from datetime import UTC, datetime
-from email.utils import parsedate_to_datetime
 from typing import Any
 
 import httpx2
 from openai import APIConnectionError, APIError, APIStatusError, APITimeoutError
 
+from app.adapters.http.retry_after import wait_wished
 from app.domain.errors import ModelRefused, ModelUnavailable
 from app.domain.json_text import replace_unstorable
-from app.domain.profiles import SETTINGS_PROFILE, Profile
+from app.domain.profiles import DEFAULT_PROFILE, Profile
 
 # What reading an answer of the wrong shape raises: the client does not check what it was sent.
 BROKEN = (
@@ -62,7 +62,7 @@ def _status(error: APIStatusError, profile: Profile) -> Exception:
         return ModelRefused(f"The model's endpoint refused the key{says}; check {_setting('api_key', profile)}.")
     if status in _REFUSED:
         return ModelRefused(f"The model's endpoint refused the request ({status}){says}; {_advice(status, profile)}.")
-    pause = _pause(error.response.headers.get("Retry-After", ""))
+    pause = wait_wished(error.response.headers.get("Retry-After", ""), datetime.now(UTC), _LONGEST_PAUSE_SECONDS)
     return ModelUnavailable(f"The model's endpoint answered {status}{says}.", pause)
 
 
@@ -73,21 +73,9 @@ def _advice(status: int, profile: Profile) -> str:
 
 
 def _setting(field: str, profile: Profile) -> str:
-    if profile.name == SETTINGS_PROFILE:
+    if profile.name == DEFAULT_PROFILE:
         return f"LLM_{field.upper()}"
     return f"{field} of the model profile {profile.name}"
-
-
-def _pause(after: str) -> float | None:
-    """What `Retry-After` asks for, in seconds or as a date, within reason."""
-    if re.fullmatch("[0-9]+", after):
-        return min(float(after), _LONGEST_PAUSE_SECONDS)
-    try:
-        until = parsedate_to_datetime(after)
-        wait = (until if until.tzinfo else until.replace(tzinfo=UTC)) - datetime.now(UTC)
-    except (ValueError, OverflowError):
-        return None
-    return min(max(wait.total_seconds(), 0.0), _LONGEST_PAUSE_SECONDS)
 
 
 def _quote(body: object, profile: Profile) -> str:

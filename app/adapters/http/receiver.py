@@ -4,16 +4,17 @@ from collections.abc import Mapping
 
 from app.adapters.http.bounded import BoundedHttp, NoAnswer
 from app.adapters.http.retry_after import wait_wished
-from app.domain.egress import is_public
+from app.domain.addresses import complaint_about
 from app.domain.errors import ReceiverUnavailable
 from app.domain.ports import Clock
 from app.domain.webhooks import Reply
 
 _LONGEST_WAIT_SECONDS = 86_400.0
+_ALLOWS = "WEBHOOK_ALLOW_PRIVATE"
 _WORDS = {
     "timeout": "it did not answer in time",
     "unreachable": "it cannot be reached",
-    "forbidden": "its address is not a public one; WEBHOOK_ALLOW_PRIVATE=true allows it",
+    "forbidden": f"its address is not a public one; {_ALLOWS}=true allows inner ones",
 }
 
 
@@ -21,7 +22,9 @@ class HttpReceiver:
     """`Receiver` over HTTP: no redirect is followed, and nothing is sent to an inner address unless that is allowed."""
 
     def __init__(self, clock: Clock, seconds: float, allow_private: bool) -> None:
-        self._http = BoundedHttp(0, None if allow_private else is_public, reads_bodies=False)
+        self._http = BoundedHttp(
+            0, lambda address: complaint_about(address, allow_private, _ALLOWS) is None, reads_bodies=False
+        )
         self._clock = clock
         self._seconds = seconds
 
