@@ -1,12 +1,15 @@
 """The page on the whole running system: real servers, real model, real browser."""
 
 import re
+from collections.abc import Iterator
 
 import pytest
+import requests
 from playwright.sync_api import BrowserContext, Page, expect
 
 from devstack.stack import Stack
 from tests.browser.test_page import say
+from tests.conftest import eventually
 from webui.markdown import render
 
 pytestmark = [pytest.mark.browser, pytest.mark.timeout(300)]
@@ -20,6 +23,24 @@ def real_page(context: BrowserContext, stack: Stack) -> Page:
     return page
 
 
+@pytest.fixture
+def long_answers(stack: Stack) -> Iterator[None]:
+    """The built-in model goes on talking until it is cut: what it says of itself depends on what it remembers."""
+    profiles, name = f"{stack.url('gateway')}/v1/model-profiles", "talkative"
+    endpoint = {"base_url": stack.environment["LLM_BASE_URL"], "context_tokens": 1024, "output_tokens": 128}
+    profile = {"name": name, **endpoint, "extra": {"ignore_eos": True}}
+    requests.post(profiles, json=profile, timeout=10).raise_for_status()
+    eventually(lambda: _is_known(stack, name), 30)
+    yield
+    requests.delete(f"{profiles}/{name}", timeout=10).raise_for_status()
+
+
+def _is_known(stack: Stack, name: str) -> bool:
+    """Every process reads the profiles again within seconds."""
+    asked = {"model": name, "max_tokens": 1, "messages": [{"role": "user", "content": "hi"}]}
+    return requests.post(f"{stack.url('gateway')}/v1/chat/completions", json=asked, timeout=30).ok
+
+
 def test_a_message_is_answered_and_both_become_replicated_memories(real_page: Page) -> None:
     expect(real_page.locator("#toy-notice")).to_contain_text("Toy model")
     say(real_page, "Hello! Who are you?")
@@ -29,6 +50,7 @@ def test_a_message_is_answered_and_both_become_replicated_memories(real_page: Pa
         expect(real_page.locator(f".{side} .memory")).to_have_text(" memory: replicated", timeout=20_000)
 
 
+@pytest.mark.usefixtures("long_answers")
 def test_a_reload_in_the_middle_of_an_answer_loses_and_repeats_nothing(real_page: Page, stack: Stack) -> None:
     say(real_page, "Tell me a very long story about a lighthouse keeper and the sea.")
     expect(real_page.locator(".live")).not_to_be_empty(timeout=ANSWER_MS)
@@ -72,6 +94,7 @@ def test_a_closed_tab_opens_again_with_the_conversation(real_page: Page, context
     assert whole_answer(again) == answer
 
 
+@pytest.mark.usefixtures("long_answers")
 @pytest.mark.parametrize("victim", ["gateway", "worker-conversation"])
 def test_an_answer_is_complete_and_there_once_after_a_process_was_killed(
     real_page: Page, stack: Stack, victim: str
