@@ -46,6 +46,11 @@ class Chat:
     heard_after: int
     events: tuple[ArchivedEvent, ...]
 
+    @property
+    def ids(self) -> list[str]:
+        """The ids that nobody else may have: the session's and those of its events."""
+        return [self.session_id, *(str(event.payload["event_id"]) for event in self.events)]
+
 
 def branch(chat: Chat, seq: int, session_id: str) -> Chat:
     """What was said up to this number, as the beginning of another session: whole turns only, for what was owed in the

@@ -1,6 +1,6 @@
 """Where sessions are read as documents and brought back, as a role."""
 
-from collections.abc import Sequence
+from collections.abc import Sequence, Set
 from typing import Protocol
 
 from app.domain.archive import Chat
@@ -16,5 +16,5 @@ class Archives(Protocol):
     def keep(self, chats: Sequence[Chat], receipt: Receipt, key: RequestKey | None) -> Receipt:
         """All of them become sessions, or none; a repeated key gives the first receipt again."""
 
-    def is_free(self, chat: Chat) -> bool:
-        """Whether nobody uses its session's id, nor one of its events'."""
+    def taken(self, chats: Sequence[Chat]) -> Set[str]:
+        """The ids of sessions and events that are in these documents and in use already."""

@@ -1,6 +1,6 @@
 """The last words of turns: the answer, or why there is none."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from app.domain.conversation import Turn
@@ -44,3 +44,10 @@ def worn_out(turn: Turn) -> NewEvent:
     times = MAX_ATTEMPTS if turn.attempts - turn.steps <= MAX_CLAIMS else MAX_CLAIMS
     reason = f"This message stopped its worker {times} times and was set aside. Send it again."
     return NewEvent(f"{turn.event_id}:final", EventType.ERROR, "assistant", "", {"reason": reason})
+
+
+def why_unanswered(event: Mapping[str, Any]) -> str:
+    """What the event says that ended a turn without an answer, in a sentence."""
+    metadata = event["metadata"]
+    reason = metadata.get("reason") or metadata.get("policy", {}).get("reason")
+    return str(reason or "This message was not answered.")

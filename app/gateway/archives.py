@@ -7,14 +7,13 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from app.gateway.api import Answer, Area
 from app.gateway.conversation import known_session
-from app.gateway.request_keys import key_of
+from app.gateway.request_keys import REPEATABLE, key_of, repeatable
 from app.gateway.room import room
 from app.services.archive_form import ChatsForm, chat_in, form_of
 from app.services.archive_sessions import export_session, fork_session, import_sessions
 from app.services.message_form import SessionId
 
 archives = Area("archives")
-_REPEATABLE = {"Idempotency-Key": "Send the same key again to get the first answer again (24 h)"}
 
 
 class ExportForm(BaseModel):
@@ -73,7 +72,7 @@ def post_export(body: ExportForm) -> Response:
     body=ChatsForm,
     answer=Imported,
     errors=(400, 409, 413, 415, 422, 503),
-    headers=_REPEATABLE,
+    headers=REPEATABLE,
     limit="SESSION_IMPORT_MAX_BYTES",
 )
 def post_import(body: ChatsForm) -> Response:
@@ -81,7 +80,7 @@ def post_import(body: ChatsForm) -> Response:
     serving = room().serving
     chats = [chat_in(chat) for chat in body.chats]
     session_ids, replayed = import_sessions(chats, key_of(body, serving.settings.soma_tenant_id), serving.archives)
-    return _created(jsonify(status="imported", session_ids=session_ids), replayed)
+    return repeatable({"status": "imported", "session_ids": session_ids}, replayed)
 
 
 @archives.route(
@@ -91,17 +90,11 @@ def post_import(body: ChatsForm) -> Response:
     body=ForkForm,
     answer=Forked,
     errors=(400, 404, 409, 413, 415, 422, 503),
-    headers=_REPEATABLE,
+    headers=REPEATABLE,
 )
 def post_fork(session_id: str, body: ForkForm) -> Response:
     """The old session goes on as it is."""
     known_session(session_id)
     serving = room().serving
     receipt = fork_session(session_id, body.seq, key_of(body, serving.settings.soma_tenant_id), serving.archives)
-    return _created(jsonify(status="forked", session_id=receipt.session_id), receipt.replayed)
-
-
-def _created(answer: Response, replayed: bool) -> Response:
-    if replayed:
-        answer.headers["Idempotent-Replayed"] = "true"
-    return answer
+    return repeatable({"status": "forked", "session_id": receipt.session_id}, receipt.replayed)

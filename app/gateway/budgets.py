@@ -7,7 +7,7 @@ from pydantic import AwareDatetime, BaseModel, ConfigDict, Field
 from app.domain.budgets import Budget, BudgetName, Dimension
 from app.domain.errors import NotFound
 from app.gateway.api import Answer, Area, Query
-from app.gateway.paging import decode, encode
+from app.gateway.paging import cut, decode
 from app.gateway.problems import BadRequest
 from app.gateway.room import actor, room
 from app.services.message_form import MAX_NAME_LENGTH
@@ -68,9 +68,7 @@ def list_budgets(query: BudgetsQuery) -> BudgetPage:
     place = decode(query.after, str, str, str)
     after = BudgetName(place[0], _dimension(place[1]), place[2]) if place else None
     found = room().serving.budget_desk.budgets(query.tenant, after, query.limit + 1)
-    page = found[: query.limit]
-    last = page[-1].name if len(found) > query.limit else None
-    cursor = encode(last.tenant, last.dimension, last.who) if last else None
+    page, cursor = cut(found, query.limit, lambda each: (each.name.tenant, each.name.dimension, each.name.who))
     return BudgetPage(items=[_shown(budget) for budget in page], next_cursor=cursor)
 
 

@@ -4,14 +4,14 @@ import re
 from collections.abc import Mapping
 from typing import Annotated, Any
 
-from flask import Response, g, jsonify, request
+from flask import Response, g, request
 from pydantic import AwareDatetime, BaseModel, ConfigDict, Field
 
 from app.domain.errors import NotFound
 from app.gateway.api import Answer, Area, Query
-from app.gateway.paging import decode, encode
+from app.gateway.paging import cut, decode_place
 from app.gateway.problems import BadRequest
-from app.gateway.request_keys import key_of
+from app.gateway.request_keys import REPEATABLE, key_of, repeatable
 from app.gateway.room import room
 from app.gateway.write_through import keep_message
 from app.services.cancel_turn import cancel_turn
@@ -38,7 +38,7 @@ class Accepted(Answer):
     body=MessageForm,
     answer=Accepted,
     errors=(400, 404, 409, 413, 415, 422, 503),
-    headers={"Idempotency-Key": "Send the same key again to get the first answer again (24 h)", **HEADERS},
+    headers=REPEATABLE | HEADERS,
     fill=lambda body: fill_from_headers(body, dict(request.headers)),
 )
 def post_message(body: MessageForm) -> Response:
@@ -49,10 +49,8 @@ def post_message(body: MessageForm) -> Response:
     tenant = room().serving.settings.soma_tenant_id
     message, key = message_in(body, tenant, g.traceparent), key_of(body, body.tenant_named or tenant)
     receipt = keep_message(message, key, _PATH)
-    answer = jsonify(accepted=True, session_id=receipt.session_id, event_id=receipt.event_id)
-    if receipt.replayed:
-        answer.headers["Idempotent-Replayed"] = "true"
-    return answer
+    kept = {"accepted": True, "session_id": receipt.session_id, "event_id": receipt.event_id}
+    return repeatable(kept, receipt.replayed)
 
 
 class CancelForm(BaseModel):
@@ -119,13 +117,9 @@ class Sessions(Answer):
 )
 def list_sessions(query: SessionsQuery) -> Sessions:
     """One page."""
-    before = decode(query.after, str, str)
-    rows = room().serving.browser.sessions(query.tenant, before, query.limit + 1)
-    items = [Session(**row) for row in rows[: query.limit]]
-    more = len(rows) > query.limit
-    return Sessions(
-        items=items, next_cursor=encode(items[-1].created_at.isoformat(), items[-1].session_id) if more else None
-    )
+    rows = room().serving.browser.sessions(query.tenant, decode_place(query.after), query.limit + 1)
+    page, cursor = cut(rows, query.limit, lambda row: (row["created_at"].isoformat(), row["session_id"]))
+    return Sessions(items=[Session(**row) for row in page], next_cursor=cursor)
 
 
 class EventsQuery(Query):

@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from typing import Annotated
 
-from flask import Response, g, jsonify, request
+from flask import Response, g, request
 from pydantic import AwareDatetime, Field
 
 from app.adapters.http.open_streams import bound_sending, client_socket
@@ -12,7 +12,7 @@ from app.domain.exports import ExportJob, ExportStatus
 from app.domain.rate_limit import Rate, within_rate
 from app.gateway.api import Answer, Area, Query
 from app.gateway.problems import BadRequest, rate_headers
-from app.gateway.request_keys import key_of
+from app.gateway.request_keys import REPEATABLE, key_of, repeatable
 from app.gateway.room import room
 from app.routing import TaskName
 from app.services.export_form import ExportForm, job_in
@@ -99,7 +99,7 @@ def _allowed(tenant: str | None) -> Mapping[str, str]:
     answer=ExportAccepted,
     statuses=(202,),
     errors=(400, 409, 413, 415, 422, 429, 503),
-    headers={"Idempotency-Key": "Send the same key again to get the first answer again (24 h)"},
+    headers=REPEATABLE,
 )
 def post_export_job(body: ExportForm) -> Response:
     """Parse, keep, answer 202."""
@@ -109,13 +109,11 @@ def post_export_job(body: ExportForm) -> Response:
     wanted = job_in(body, tenant, serving.settings.memory_export_max_rows, g.traceparent)
     receipt = serving.export_desk.accept(wanted, key_of(body, body.tenant_named or tenant))
     serving.doorbell.ring(TaskName.EXPORT, receipt.event_id)
-    answer = jsonify(ExportAccepted(job_id=receipt.event_id, status=ExportStatus.QUEUED).model_dump(mode="json"))
-    answer.status_code = 202
-    answer.headers.update(headers)
-    if receipt.replayed:
-        answer.headers["Idempotent-Replayed"] = "true"
-    else:
+    if not receipt.replayed:
         EXPORT_JOBS.labels("accepted").inc()
+    accepted = ExportAccepted(job_id=receipt.event_id, status=ExportStatus.QUEUED)
+    answer = repeatable(accepted.model_dump(mode="json"), receipt.replayed, 202)
+    answer.headers.update(headers)
     return answer
 
 

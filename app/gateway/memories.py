@@ -11,7 +11,7 @@ from app.domain.memory import Memory, Place, Remembered
 from app.domain.recall import Question
 from app.gateway.api import Answer, Area, Query
 from app.gateway.problems import BadRequest
-from app.gateway.request_keys import key_of
+from app.gateway.request_keys import key_of, repeatable
 from app.gateway.room import room
 from app.gateway.write_through import counted_memories
 from app.services.keep_memories import MemoryReceipt, forget_memory, keep_memories
@@ -72,10 +72,7 @@ def post_batch(body: MemoryBatch) -> Response:
         outcome.remembered = sum(receipt.ok for receipt in kept.new)
     receipts = iter(kept.receipts)
     items = [_item(next(receipts)) if isinstance(each, Memory) else each for each in judged]
-    answer = jsonify(BatchAnswer(items=items).model_dump(mode="json", exclude_none=True))
-    if kept.replayed:
-        answer.headers["Idempotent-Replayed"] = "true"
-    return answer
+    return repeatable(BatchAnswer(items=items).model_dump(mode="json", exclude_none=True), kept.replayed)
 
 
 def _judge(item: Any) -> Memory | BatchItem:

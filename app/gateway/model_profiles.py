@@ -2,15 +2,15 @@
 
 from typing import Annotated, Any
 
-from flask import Response, jsonify
+from flask import Response
 from pydantic import AwareDatetime, Field
 
 from app.domain.profile_shelf import KeptProfile
 from app.domain.profiles import DEFAULT_PROFILE, Profile
 from app.domain.rate_limit import Rate, within_rate
-from app.gateway.api import Answer, Area, Query
-from app.gateway.paging import decode, encode
-from app.gateway.request_keys import key_of
+from app.gateway.api import Answer, Area, Deleted, Query
+from app.gateway.paging import cut, decode
+from app.gateway.request_keys import REPEATABLE, key_of, repeatable
 from app.gateway.room import actor, room
 from app.services.keep_profiles import (
     Shown,
@@ -69,12 +69,6 @@ class Profiles(Answer):
     settings: ProfileInfo | None
 
 
-class Removed(Answer):
-    """It is gone."""
-
-    deleted: bool
-
-
 class TrialAnswer(Answer):
     """What came back; `detail` says it all in words. `tools`: used, taken (offered and not used) or refused."""
 
@@ -94,9 +88,9 @@ def list_profiles(query: ProfilesQuery) -> Profiles:
     desk = room().serving.profile_desk
     (after,) = decode(query.after, str) or ("",)
     found = desk.shelf.page(after, query.limit + 1)
-    items = [_info(Shown(kept, note_on(kept, desk.vault))) for kept in found[: query.limit]]
-    more = len(found) > query.limit
-    return Profiles(items=items, next_cursor=encode(items[-1].name) if more else None, settings=_of_settings())
+    page, cursor = cut(found, query.limit, lambda kept: (kept.profile.name,))
+    items = [_info(Shown(kept, note_on(kept, desk.vault))) for kept in page]
+    return Profiles(items=items, next_cursor=cursor, settings=_of_settings())
 
 
 @model_profiles.route(
@@ -107,17 +101,13 @@ def list_profiles(query: ProfilesQuery) -> Profiles:
     answer=ProfileInfo,
     statuses=(201,),
     errors=(400, 409, 413, 415, 422, 503),
-    headers={"Idempotency-Key": "Send the same key again to get the profile again (24 h)"},
+    headers=REPEATABLE,
 )
 def post_profile(body: NewProfileForm) -> Response:
     """Parse, keep, answer 201."""
     serving = room().serving
     shown = add_profile(body, key_of(body, serving.settings.soma_tenant_id), actor(), serving.profile_desk)
-    answer = jsonify(_info(shown).model_dump(mode="json"))
-    answer.status_code = 201
-    if shown.replayed:
-        answer.headers["Idempotent-Replayed"] = "true"
-    return answer
+    return repeatable(_info(shown).model_dump(mode="json"), shown.replayed, 201)
 
 
 @model_profiles.route("GET", _ONE, "One model profile", answer=ProfileInfo, errors=(404, 503))
@@ -139,11 +129,11 @@ def put_profile(name: str, body: ProfileForm) -> ProfileInfo:
     return _info(change_profile(name, body, actor(), room().serving.profile_desk))
 
 
-@model_profiles.route("DELETE", _ONE, "Remove a model profile and its key", answer=Removed, errors=(404, 503))
-def delete_profile(name: str) -> Removed:
+@model_profiles.route("DELETE", _ONE, "Remove a model profile and its key", answer=Deleted, errors=(404, 503))
+def delete_profile(name: str) -> Deleted:
     """For good."""
     remove_profile(name, actor(), room().serving.profile_desk)
-    return Removed(deleted=True)
+    return Deleted(deleted=True)
 
 
 @model_profiles.route(

@@ -13,7 +13,7 @@ from app.adapters.http.open_streams import STOPPING, Slot, bound_sending, client
 from app.domain.answer_parts import Ended
 from app.domain.conversation import Receipt, UserMessage
 from app.domain.kept_turns import KeptTurn
-from app.gateway.request_keys import key_of
+from app.gateway.request_keys import key_of, marked
 from app.gateway.room import room
 from app.gateway.write_through import keep_message
 from app.services.follow_answer import Left, follow_answer, turn_kept
@@ -118,9 +118,7 @@ def _marked(response: Response, form: OpenAIForm, receipt: Receipt) -> Response:
     ignored = [quote(name[:_LONGEST_NAME]) for name in form.ignored[:_MOST_NAMES]]
     if ignored:
         response.headers["X-Ignored-Fields"] = ", ".join(ignored)
-    if receipt.replayed:
-        response.headers["Idempotent-Replayed"] = "true"
-    return response
+    return marked(response, receipt.replayed)
 
 
 def as_data(value: dict[str, Any]) -> str:

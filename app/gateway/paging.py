@@ -34,11 +34,11 @@ def decode(cursor: str, *types: type) -> Any:
         raw = base64.urlsafe_b64decode(cursor + "=" * (-len(cursor) % 4))
         position = json.loads(raw)
     except (binascii.Error, ValueError, RecursionError):
-        raise _unknown() from None
+        raise never_given() from None
     if not isinstance(position, list) or len(position) != len(types):
-        raise _unknown()
+        raise never_given()
     if not all(_fits(value, kind) for value, kind in zip(position, types, strict=True)):
-        raise _unknown()
+        raise never_given()
     return tuple(position)
 
 
@@ -59,9 +59,9 @@ def decode_moment(text: str) -> datetime:
     try:
         moment = datetime.fromisoformat(text)
     except ValueError:
-        raise _unknown() from None
+        raise never_given() from None
     if moment.tzinfo is None:
-        raise _unknown()
+        raise never_given()
     return moment
 
 
@@ -71,6 +71,7 @@ def _fits(value: object, kind: type) -> bool:
     return isinstance(value, kind) and not isinstance(value, bool)
 
 
-def _unknown() -> BadRequest:
+def never_given() -> BadRequest:
+    """What a cursor gets that is none of ours."""
     detail = "this cursor is not one of ours; leave `after` out to begin at the beginning"
     return BadRequest(422, detail, [{"loc": ["query", "after"], "msg": "unknown cursor"}])

@@ -3,14 +3,14 @@
 from datetime import datetime
 from typing import Annotated, Any
 
-from flask import Response, jsonify
+from flask import Response
 from pydantic import AwareDatetime, Field
 
 from app.domain.errors import NotFound
 from app.domain.schedules import KeptSchedule, Missed, Outcome
 from app.gateway.api import Answer, Area, Deleted, PageQuery
 from app.gateway.paging import cut, decode, decode_moment, decode_place
-from app.gateway.request_keys import key_of
+from app.gateway.request_keys import REPEATABLE, key_of, repeatable
 from app.gateway.room import room
 from app.services.message_form import MAX_NAME_LENGTH
 from app.services.schedule_form import ScheduleChange, ScheduleForm, edit_of, schedule_in
@@ -62,18 +62,14 @@ class Schedules(Answer):
     answer=ScheduleInfo,
     statuses=(201,),
     errors=(400, 404, 409, 413, 415, 422, 503),
-    headers={"Idempotency-Key": "Send the same key again to get the first answer again (24 h)"},
+    headers=REPEATABLE,
 )
 def post_schedule(body: ScheduleForm) -> Response:
     """Parse, keep, answer."""
     serving = room().serving
     tenant = serving.settings.soma_tenant_id
     receipt = serving.schedule_desk.accept(schedule_in(body, tenant), key_of(body, body.tenant_named or tenant))
-    answer = jsonify(_found(receipt.event_id).model_dump(mode="json"))
-    answer.status_code = 201
-    if receipt.replayed:
-        answer.headers["Idempotent-Replayed"] = "true"
-    return answer
+    return repeatable(_found(receipt.event_id).model_dump(mode="json"), receipt.replayed, 201)
 
 
 @schedules.route("GET", _PATH, "Schedules, newest first", query=SchedulesQuery, answer=Schedules, errors=(422, 503))

@@ -8,7 +8,7 @@ from pydantic import AwareDatetime, Field
 from app.domain.browse import search_words
 from app.domain.utterances import Utterance, UtteranceFilter, UtterancePlace, snippet
 from app.gateway.api import Answer, Area, Query
-from app.gateway.paging import another_list, decode, encode
+from app.gateway.paging import another_list, cut, decode
 from app.gateway.room import room
 from app.services.memory_filter_form import Words
 
@@ -65,9 +65,8 @@ def search_sessions(query: SearchQuery) -> FoundUtterances:
 def found_utterances(wanted: UtteranceFilter, after: str, limit: int) -> FoundUtterances:
     """The page behind the cursor `after`; 422 where that belongs to another search."""
     found = room().serving.utterances.search(wanted, _place(after, wanted), limit + 1)
-    shown = found[:limit]
-    next_cursor = _cursor(shown[-1].place, wanted) if len(found) > limit else None
-    return FoundUtterances(items=[_item(each, wanted) for each in shown], next_cursor=next_cursor)
+    page, cursor = cut(found, limit, lambda each: _position(each.place, wanted))
+    return FoundUtterances(items=[_item(each, wanted) for each in page], next_cursor=cursor)
 
 
 def _item(found: Utterance, wanted: UtteranceFilter) -> FoundUtterance:
@@ -84,8 +83,8 @@ def _item(found: Utterance, wanted: UtteranceFilter) -> FoundUtterance:
     )
 
 
-def _cursor(place: UtterancePlace, wanted: UtteranceFilter) -> str:
-    return encode(place.created_at.isoformat(), place.session_id, place.seq, wanted.seal(place))
+def _position(place: UtterancePlace, wanted: UtteranceFilter) -> tuple[object, ...]:
+    return place.created_at.isoformat(), place.session_id, place.seq, wanted.seal(place)
 
 
 def _place(cursor: str, wanted: UtteranceFilter) -> UtterancePlace | None:

@@ -10,7 +10,7 @@ from app.domain.conversation import Receipt
 from app.gateway.api import Answer, Area
 from app.gateway.conversation import Accepted, known_session
 from app.gateway.problems import BadRequest
-from app.gateway.request_keys import key_of
+from app.gateway.request_keys import REPEATABLE, key_of, repeatable
 from app.gateway.room import room
 from app.services.accept_message import accept_message
 from app.services.action_form import ActionForm, action_in, request_in
@@ -18,7 +18,6 @@ from app.services.answer_again import answer_again
 from app.services.tend_session import delete_session, pause_session, rename_session, reset_session
 
 session_control = Area("sessions")
-_REPEATABLE = {"Idempotency-Key": "Send the same key again to get the first answer again (24 h)"}
 _CHANGES = (400, 404, 413, 415, 422, 503)
 
 
@@ -56,7 +55,7 @@ class SessionState(Answer):
     body=ActionForm,
     answer=Accepted,
     errors=(400, 404, 409, 413, 415, 422, 503),
-    headers=_REPEATABLE,
+    headers=REPEATABLE,
 )
 def post_action(body: ActionForm) -> Response:
     """An action is a message like any other, but for the two that change the session."""
@@ -81,21 +80,19 @@ def post_action(body: ActionForm) -> Response:
     body_optional=True,
     answer=Accepted,
     errors=(400, 404, 409, 413, 415, 422, 503),
-    headers=_REPEATABLE,
+    headers=REPEATABLE,
 )
 def post_regenerate(session_id: str, body: NothingToSay) -> Response:
     """The message is kept again."""
     known_session(session_id)
     serving = room().serving
     key = key_of(body, serving.settings.soma_tenant_id)
-    return _accepted(answer_again(session_id, key, serving.preparation.transcripts, serving.reception, g.traceparent))
+    return _accepted(answer_again(session_id, key, serving.transcripts, serving.reception, g.traceparent))
 
 
 def _accepted(receipt: Receipt) -> Response:
-    answer = jsonify(accepted=True, session_id=receipt.session_id, event_id=receipt.event_id)
-    if receipt.replayed:
-        answer.headers["Idempotent-Replayed"] = "true"
-    return answer
+    kept = {"accepted": True, "session_id": receipt.session_id, "event_id": receipt.event_id}
+    return repeatable(kept, receipt.replayed)
 
 
 @session_control.route(

@@ -2,12 +2,12 @@
 
 from typing import Any
 
-from flask import Response, g, jsonify
+from flask import Response, g
 
 from app.domain.tools import Effect, Tool
 from app.gateway.api import Answer, Area
 from app.gateway.problems import BadRequest
-from app.gateway.request_keys import key_of
+from app.gateway.request_keys import REPEATABLE, key_of, repeatable
 from app.gateway.room import room
 from app.services.request_tool import request_tool
 from app.services.tool_form import ToolForm, WrongArguments, call_in
@@ -63,7 +63,7 @@ def _info(tool: Tool) -> ToolInfo:
     body=ToolForm,
     answer=Enqueued,
     errors=(400, 404, 409, 413, 415, 422, 503),
-    headers={"Idempotency-Key": "Send the same key again to get the first answer again (24 h)"},
+    headers=REPEATABLE,
 )
 def post_tool_request(body: ToolForm) -> Response:
     """Parse, keep, answer."""
@@ -74,7 +74,4 @@ def post_tool_request(body: ToolForm) -> Response:
     except WrongArguments as error:
         raise BadRequest(400, str(error), error.errors) from None
     receipt = request_tool(wanted, key_of(body, body.tenant_named or tenant), serving.tool_counter)
-    answer = jsonify(status="enqueued", event_id=receipt.event_id)
-    if receipt.replayed:
-        answer.headers["Idempotent-Replayed"] = "true"
-    return answer
+    return repeatable({"status": "enqueued", "event_id": receipt.event_id}, receipt.replayed)

@@ -38,7 +38,7 @@ class History(Answer):
 def get_history(session_id: str, query: HistoryQuery) -> History:
     """As the model hears it: without answers that were given again."""
     known_session(session_id)
-    found = show_history(session_id, query.limit, room().serving.preparation.transcripts)
+    found = show_history(session_id, query.limit, room().serving.transcripts)
     return History(history=found.text, tokens=found.tokens)
 
 

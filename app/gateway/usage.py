@@ -7,8 +7,7 @@ from pydantic import Field, model_validator
 
 from app.domain.budgets import DailyUsage, UsageBy, UsageFilter, UsagePlace
 from app.gateway.api import Answer, Area, Query
-from app.gateway.paging import decode, encode
-from app.gateway.problems import BadRequest
+from app.gateway.paging import cut, decode, never_given
 from app.gateway.room import room
 from app.services.message_form import MAX_NAME_LENGTH
 
@@ -67,9 +66,7 @@ def list_usage(query: UsageQuery) -> UsagePage:
     serving = room().serving
     wanted = query.filter(serving.clock.now().date())
     found = serving.budget_desk.usage(wanted, _place(query.after), query.limit + 1)
-    page = found[: query.limit]
-    last = page[-1] if len(found) > query.limit else None
-    cursor = encode(last.day.isoformat(), last.tenant, last.who) if last else None
+    page, cursor = cut(found, query.limit, lambda line: (line.day.isoformat(), line.tenant, line.who))
     return UsagePage(items=[_shown(line, query.by) for line in page], next_cursor=cursor)
 
 
@@ -95,5 +92,4 @@ def _place(cursor: str) -> UsagePlace | None:
     try:
         return UsagePlace(date.fromisoformat(day), tenant, who)
     except ValueError:
-        unknown = [{"loc": ["query", "after"], "msg": "unknown cursor"}]
-        raise BadRequest(422, "this cursor is not one of ours", unknown) from None
+        raise never_given() from None

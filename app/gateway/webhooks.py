@@ -2,14 +2,14 @@
 
 from typing import Annotated
 
-from flask import Response, jsonify
+from flask import Response
 from pydantic import AwareDatetime, Field
 
 from app.domain.errors import NotFound
 from app.domain.webhooks import DeliveryState, Webhook, WebhookEvent
 from app.gateway.api import Answer, Area, Deleted, PageQuery
 from app.gateway.paging import cut, decode_place
-from app.gateway.request_keys import key_of
+from app.gateway.request_keys import REPEATABLE, key_of, repeatable
 from app.gateway.room import room
 from app.routing import TaskName
 from app.services.message_form import MAX_NAME_LENGTH
@@ -58,7 +58,7 @@ class Webhooks(Answer):
     answer=WebhookInfo,
     statuses=(201,),
     errors=(400, 409, 413, 415, 422, 503),
-    headers={"Idempotency-Key": "Send the same key again to get the first answer again (24 h)"},
+    headers=REPEATABLE,
 )
 def post_webhook(body: WebhookForm) -> Response:
     """Parse, keep, answer."""
@@ -66,11 +66,7 @@ def post_webhook(body: WebhookForm) -> Response:
     wanted = webhook_in(body, serving.settings.soma_tenant_id, serving.settings.webhook_allow_private)
     receipt = serving.webhook_desk.accept(wanted, key_of(body, wanted.tenant))
     made = _info(_found(receipt.event_id), serving.webhook_desk.secret(receipt.event_id))
-    answer = jsonify(made.model_dump(mode="json"))
-    answer.status_code = 201
-    if receipt.replayed:
-        answer.headers["Idempotent-Replayed"] = "true"
-    return answer
+    return repeatable(made.model_dump(mode="json"), receipt.replayed, 201)
 
 
 @webhooks.route("GET", _PATH, "Webhooks, newest first", query=WebhooksQuery, answer=Webhooks, errors=(422, 503))

@@ -1,7 +1,7 @@
 """Sessions given out as documents, brought back, and branched off from one of their moments."""
 
 import uuid
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 from app.domain.archive import Chat, branch, transplanted
 from app.domain.archive_ports import Archives
@@ -22,13 +22,16 @@ def import_sessions(chats: Sequence[Chat], key: RequestKey | None, archives: Arc
     else a new one.
     """
     receipt = Receipt("", str(uuid.uuid4()))
-    placed = [
-        chat if archives.is_free(chat) else transplanted(chat, _new_id(receipt, number))
-        for number, chat in enumerate(chats)
-    ]
+    placed = list(_placed(chats, set(archives.taken(chats)), receipt))
     receipt = Receipt(" ".join(chat.session_id for chat in placed), receipt.event_id)
     kept = archives.keep(placed, receipt, key)
     return kept.session_id.split(), kept.replayed
+
+
+def _placed(chats: Sequence[Chat], taken: set[str], receipt: Receipt) -> Iterator[Chat]:
+    for number, chat in enumerate(chats):
+        yield chat if taken.isdisjoint(chat.ids) else transplanted(chat, _new_id(receipt, number))
+        taken.update(chat.ids)
 
 
 def _new_id(receipt: Receipt, number: int) -> str:

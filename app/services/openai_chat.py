@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from app.domain.answer_parts import Anew, Ended, Part, Said
+from app.domain.endings import why_unanswered
 from app.domain.events import EventType
 from app.domain.kept_turns import KeptTurn
 from app.domain.profiles import DEFAULT_PROFILE
@@ -47,9 +48,7 @@ def check_answered(event: Mapping[str, Any]) -> None:
     if kind is EventType.FINAL:
         return
     status, code = _STATUSES.get(kind, (403, "policy_denied"))
-    metadata = event["metadata"]
-    reason = metadata.get("reason") or metadata.get("policy", {}).get("reason") or "This message was not answered."
-    raise Refused(str(reason), code=code, status=status)
+    raise Refused(why_unanswered(event), code=code, status=status)
 
 
 def completion(turn: KeptTurn, event: Mapping[str, Any]) -> dict[str, Any]:

@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
+from app.domain.endings import why_unanswered
 from app.domain.events import EventType
 from app.domain.kept_turns import KeptTurn
 from app.services.openai_chat import calls_of, finish_of, model_of
@@ -117,9 +118,7 @@ def call_item(call: Mapping[str, Any], arguments: str | None = None, status: str
 def _error(turn: KeptTurn) -> dict[str, str] | None:
     if status_of(turn) != "failed" or turn.end is None:
         return None
-    metadata = turn.end["metadata"]
-    reason = metadata.get("reason") or metadata.get("policy", {}).get("reason") or "This message was not answered."
-    return {"code": "server_error", "message": str(reason)[:LONGEST_MESSAGE]}
+    return {"code": "server_error", "message": why_unanswered(turn.end)[:LONGEST_MESSAGE]}
 
 
 def _usage(end: Mapping[str, Any] | None) -> dict[str, Any] | None:

@@ -1,6 +1,6 @@
 """What a model's answers cost: set aside before each call, spent after it, whatever becomes of the call.
 
-Whoever calls models for a turn does so within `Purse.paying`: for an answer, a round of a tool loop, a summary.
+Whoever calls models for a turn does so within `Purse.paying`: for an answer, or for a round of a tool loop.
 """
 
 import logging
@@ -42,11 +42,11 @@ class Purse:
     refused: Callable[[str], None] = lambda _: None
 
     @contextmanager
-    def paying(self, turn: Turn, model: Model, purpose: str = "answer") -> Iterator[Model]:
+    def paying(self, turn: Turn, model: Model) -> Iterator[Model]:
         """The same model, for this attempt at the turn: its calls raise `BudgetSpent` where a budget does not suffice.
-        Every one of them is settled when the block ends. `purpose` tells what else is called for within an attempt.
+        Every one of them is settled when the block ends.
         """
-        paid = _PaidModel(turn, model, self, purpose)
+        paid = _PaidModel(turn, model, self)
         try:
             yield paid
         finally:
@@ -89,11 +89,11 @@ class _Bill:
 class _PaidModel:
     """`Model` whose calls are paid for, one after the other."""
 
-    def __init__(self, turn: Turn, model: Model, purse: Purse, purpose: str) -> None:
+    def __init__(self, turn: Turn, model: Model, purse: Purse) -> None:
         self._turn = turn
         self._model = model
         self._purse = purse
-        self._steps = (f"{purpose}:{number}" for number in count(1))
+        self._steps = (f"answer:{number}" for number in count(1))
         self._open: _Bill | None = None
 
     def stream(self, profile: Profile, call: ModelCall, stop: Stop) -> Iterator[Piece]:

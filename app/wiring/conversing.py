@@ -2,7 +2,6 @@
 
 from collections.abc import Callable
 
-from app.adapters.http.model import OpenAIModel
 from app.adapters.sql.transcripts import SqlTranscripts
 from app.adapters.sql.turns import SqlTurns
 from app.adapters.stop_watch import StopWatch
@@ -10,7 +9,7 @@ from app.domain.conversation import Turn
 from app.services.conversation import Conversation, Meter
 from app.services.spend import Purse
 from app.services.summarize_session import Minutes
-from app.wiring.modelling import roster_of
+from app.wiring.modelling import model_of, roster_of
 from app.wiring.preparing import preparation_of
 from app.wiring.process import Process
 
@@ -24,7 +23,7 @@ def conversation_of(process: Process, meter: Meter, alone: Callable[[Turn], str]
     purse = Purse(process.spending, process.clock, preparation.correction, meter.refused)
     return Conversation(
         turns=turns,
-        model=OpenAIModel.from_settings(settings),
+        model=model_of(process),
         broadcast=process.broadcast,
         doorbell=process.doorbell,
         clock=process.clock,
@@ -41,5 +40,4 @@ def conversation_of(process: Process, meter: Meter, alone: Callable[[Turn], str]
 
 def minutes_of(process: Process) -> Minutes:
     """The parts of a summary."""
-    model = OpenAIModel.from_settings(process.settings)
-    return Minutes(SqlTranscripts(process.engine), roster_of(process), model)
+    return Minutes(SqlTranscripts(process.engine), roster_of(process), model_of(process))

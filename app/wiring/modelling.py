@@ -1,5 +1,8 @@
 """Which models there are, for a worker that asks them and for a door that shows them."""
 
+from functools import cache
+
+from app.adapters.http.model import OpenAIModel
 from app.adapters.key_vault import KeyVault
 from app.adapters.sql.profile_shelf import SqlProfileShelf
 from app.domain.profiles import DEFAULT_PROFILE, Profile
@@ -19,11 +22,18 @@ def profile_desk_of(process: Process) -> ProfileDesk:
     return ProfileDesk(SqlProfileShelf(process.engine), vault, settings.llm_allow_private)
 
 
+@cache
 def roster_of(process: Process) -> KnownProfiles:
-    """The profiles that answer."""
+    """The profiles that answer; one reading of them serves the whole process."""
     settings, desk = process.settings, profile_desk_of(process)
     own = Own(own_profile(settings), _TOY_POSITION if settings.llm_is_toy else 0, settings.sa01_env)
     return KnownProfiles(desk.shelf, desk.vault, own, process.clock)
+
+
+@cache
+def model_of(process: Process) -> OpenAIModel:
+    """What asks them; whatever it learns of an endpoint serves the whole process."""
+    return OpenAIModel.from_settings(process.settings)
 
 
 def own_profile(settings: Settings) -> Profile | None:

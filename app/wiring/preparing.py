@@ -1,17 +1,16 @@
 """What preparing a turn needs: in the process that answers it, and in the one that shows how it would."""
 
 from app.adapters.http.brain import HttpBrain
-from app.adapters.sql.ledger import SqlLedger
 from app.adapters.sql.patience import Patience, within
-from app.adapters.sql.recall_search import SqlMemorySearch
 from app.adapters.sql.transcripts import SqlTranscripts
 from app.domain.recall import Question
 from app.services.bring_memories import RECALL_SECONDS, Reminder
 from app.services.correct_estimates import Corrections
 from app.services.prepare_turn import Preparation
-from app.services.recall_memories import Recall, Recalled, recall_memories
+from app.services.recall_memories import Recalled, recall_memories
 from app.wiring.modelling import roster_of
 from app.wiring.process import Process
+from app.wiring.remembering import recall_of
 from app.wiring.tooling import tooling_of
 
 _BRAIN_SECONDS = 0.2
@@ -36,8 +35,7 @@ def _reminder_of(process: Process) -> Reminder | None:
     if defaults is None:
         return None
     brain = HttpBrain.from_settings(settings, most_seconds=_BRAIN_SECONDS)
-    ledger = SqlLedger(process.engine, settings.memory_wal_topic, settings.soma_timeout_seconds + 1)
-    recall = Recall(brain, SqlMemorySearch(process.engine), ledger, _BRAIN_SECONDS)
+    recall = recall_of(process, brain, _BRAIN_SECONDS)
     patience = Patience(greeting_seconds=RECALL_SECONDS, seconds=RECALL_SECONDS)
 
     def in_time(question: Question) -> Recalled:

@@ -22,7 +22,6 @@ from app.adapters.sql.ledger import SqlLedger
 from app.adapters.sql.patience import SERVING
 from app.adapters.sql.proofs import SqlProofs
 from app.adapters.sql.rebuild_jobs import SqlRebuildDesk
-from app.adapters.sql.recall_search import SqlMemorySearch
 from app.adapters.sql.schedules import SqlScheduleDesk
 from app.adapters.sql.sessions import SqlSessions
 from app.adapters.sql.stream_store import SqlStreamStore
@@ -57,7 +56,7 @@ from app.wiring.exporting import export_engine
 from app.wiring.modelling import profile_desk_of, roster_of
 from app.wiring.preparing import preparation_of
 from app.wiring.process import Process
-from app.wiring.remembering import memory_plane_of
+from app.wiring.remembering import ledger_of, memory_plane_of, recall_of
 from app.wiring.tooling import toolbox_of
 
 ATTEMPT_SECONDS = 1.5
@@ -193,9 +192,7 @@ class Serving(Process):
     @cached_property
     def ledger(self) -> SqlLedger:
         """Every memory that was ever accepted."""
-        settings = self.settings
-        ledger = SqlLedger(self.engine, settings.memory_wal_topic, settings.soma_timeout_seconds + 1)
-        return ends_after(ledger, CrashStep.ACCEPT_COMMIT, settings, "accept")
+        return ends_after(ledger_of(self), CrashStep.ACCEPT_COMMIT, self.settings, "accept")
 
     @cached_property
     def memory_door(self) -> MemoryDoor:
@@ -205,8 +202,7 @@ class Serving(Process):
     @cached_property
     def recall(self) -> Recall:
         """What recalling needs."""
-        search = SqlMemorySearch(self.engine)
-        return Recall(self.brain, search, self.ledger, self.settings.soma_recall_seconds)
+        return recall_of(self, self.brain, self.settings.soma_recall_seconds)
 
     @cached_property
     def proofs(self) -> SqlProofs:

@@ -3,22 +3,19 @@
 from collections.abc import Callable
 
 from app.adapters.http.brain import HttpBrain
-from app.adapters.sql.ledger import SqlLedger
-from app.adapters.sql.recall_search import SqlMemorySearch
 from app.adapters.sql.tool_calls import SqlToolCalls
 from app.adapters.tool_process import ToolProcesses
 from app.domain.tool_ports import ToolRunner
 from app.domain.tools import Toolbox
 from app.services.keep_memories import MemoryDoor
 from app.services.plan_step import Tooling
-from app.services.recall_memories import Recall
 from app.services.run_tool import ToolMeter, Workbench
 from app.services.serve_memory_tools import MemoriesOfCalls
 from app.settings import Settings
 from app.tools.inside import InsideTools
 from app.tools.loading import load_tools
 from app.wiring.process import Process
-from app.wiring.remembering import memory_plane_of
+from app.wiring.remembering import ledger_of, memory_plane_of, recall_of
 
 _BRAIN_SECONDS = 1.5
 """What a call of a memory tool spends on SomaBrain at most; what is kept by then is owed to it."""
@@ -70,10 +67,9 @@ def _runner_of(process: Process) -> ToolRunner:
 def _memories_of(process: Process) -> MemoriesOfCalls:
     settings = process.settings
     brain = HttpBrain.from_settings(settings, most_seconds=_BRAIN_SECONDS)
-    ledger = SqlLedger(process.engine, settings.memory_wal_topic, settings.soma_timeout_seconds + 1)
     return MemoriesOfCalls(
-        door=MemoryDoor(ledger, memory_plane_of(process, brain, _BRAIN_SECONDS)),
-        found=Recall(brain, SqlMemorySearch(process.engine), ledger, settings.soma_recall_seconds),
+        door=MemoryDoor(ledger_of(process), memory_plane_of(process, brain, _BRAIN_SECONDS)),
+        found=recall_of(process, brain, settings.soma_recall_seconds),
         clock=process.clock,
         universe=settings.soma_namespace,
         namespace=settings.soma_memory_namespace,

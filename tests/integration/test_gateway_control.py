@@ -234,6 +234,20 @@ def test_a_document_of_a_session_that_is_there_becomes_another_one(gateway: Gate
     assert [history(gateway, each) for each in ids] == [history(gateway, session_id)] * 2
 
 
+def test_a_session_that_is_in_one_import_twice_becomes_two(gateway: Gateway, answerer: Answerer) -> None:
+    session_id = an_id("s-")
+    talk(gateway, answerer, session_id, ("one", "answer"))
+    document = call(gateway, "POST", "/v1/sessions/export", session_id=session_id)
+    said = history(gateway, session_id)
+    call(gateway, "DELETE", f"/v1/sessions/{session_id}")
+    document["chats"] *= 2
+
+    first, second = call(gateway, "POST", "/v1/sessions/import", **document)["session_ids"]
+
+    assert first == session_id != second
+    assert history(gateway, first) == history(gateway, second) == said
+
+
 def test_what_is_no_document_is_told_in_words_and_nothing_of_it_is_kept(gateway: Gateway, answerer: Answerer) -> None:
     session_id = an_id("s-")
     talk(gateway, answerer, session_id, ("one", "answer"))

@@ -1,6 +1,6 @@
 """Sessions as documents: read at one moment, kept in one transaction."""
 
-from collections.abc import Sequence
+from collections.abc import Sequence, Set
 
 from sqlalchemy import Connection, Engine, text
 from sqlalchemy.exc import IntegrityError
@@ -21,9 +21,9 @@ _SESSION = text("""
 _EVENTS = text("""
     SELECT payload, turn_seq, superseded FROM session_events WHERE session_id = :session_id ORDER BY seq LIMIT :limit
 """)
-_IS_TAKEN = text("""
-    SELECT EXISTS (SELECT 1 FROM sessions WHERE session_id = :session_id)
-        OR EXISTS (SELECT 1 FROM session_events WHERE event_id = ANY(CAST(:event_ids AS text[])))
+_TAKEN = text("""
+    SELECT session_id FROM sessions WHERE session_id = ANY(CAST(:ids AS text[]))
+    UNION ALL SELECT event_id FROM session_events WHERE event_id = ANY(CAST(:ids AS text[]))
 """)
 # Nobody is told of what happened long ago (migration 0017).
 _OF_OLD = text("SET LOCAL soma.of_old = 'on'")
@@ -62,12 +62,11 @@ class SqlArchives:
             raise Rejected(f"this session has more than {MOST_EVENTS} events, too many for one document")
         return Chat(**row, events=tuple(events))
 
-    def is_free(self, chat: Chat) -> bool:
-        """As far as can be known before it is kept."""
-        event_ids = [str(event.payload["event_id"]) for event in chat.events]
+    def taken(self, chats: Sequence[Chat]) -> Set[str]:
+        """As far as can be known before they are kept."""
         with transaction(self._engine) as connection:
-            values = {"session_id": chat.session_id, "event_ids": event_ids}
-            return not connection.execute(_IS_TAKEN, values).scalar_one()
+            values = {"ids": [each for chat in chats for each in chat.ids]}
+            return set(connection.execute(_TAKEN, values).scalars())
 
     def keep(self, chats: Sequence[Chat], receipt: Receipt, key: RequestKey | None) -> Receipt:
         """One COMMIT for all."""

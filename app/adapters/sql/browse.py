@@ -1,6 +1,7 @@
 """Cursor-paged lists for people: sessions, a session's events, the replica. Keyset, never OFFSET."""
 
 from collections.abc import Mapping, Sequence
+from datetime import datetime
 from typing import Any
 
 from sqlalchemy import Engine, RowMapping, text
@@ -18,13 +19,13 @@ class SqlBrowser:
     def __init__(self, engine: Engine) -> None:
         self._engine = engine
 
-    def sessions(self, tenant: str | None, before: tuple[str, str] | None, limit: int) -> Sequence[RowMapping]:
-        """Newest first; `before` is (created_at ISO, session_id) of the last row seen."""
+    def sessions(self, tenant: str | None, before: tuple[datetime, str] | None, limit: int) -> Sequence[RowMapping]:
+        """Newest first; `before` is (created_at, session_id) of the last row seen."""
         conditions = ["true"]
         if tenant is not None:
             conditions.append("tenant = :tenant")
         if before is not None:
-            conditions.append("(created_at, session_id) < (CAST(:time AS timestamptz), :session_id)")
+            conditions.append("(created_at, session_id) < (:time, :session_id)")
         time, session_id = before or (None, None)
         statement = f"""
             SELECT {_SESSION_COLUMNS} FROM sessions WHERE {" AND ".join(conditions)}
