@@ -34,13 +34,17 @@ def summarize(session_id: str, tenant: str) -> str:
 
 @lru_cache(maxsize=1)
 def _minutes() -> Minutes:
-    return minutes_of(this_process())
+    return minutes_of(this_process(), _meter())
 
 
 @lru_cache(maxsize=1)
 def _conversation() -> Conversation:
-    meter = Meter(FIRST_TOKEN_SECONDS.observe, _count_tokens, _count_refusal)
-    return conversation_of(this_process(), meter, in_own_process(meter))
+    return conversation_of(this_process(), _meter(), in_own_process(_meter()))
+
+
+@lru_cache(maxsize=1)
+def _meter() -> Meter:
+    return Meter(FIRST_TOKEN_SECONDS.observe, _count_tokens, _count_refusal)
 
 
 def _count_tokens(usage: Usage) -> None:

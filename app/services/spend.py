@@ -1,6 +1,6 @@
 """What a model's answers cost: set aside before each call, spent after it, whatever becomes of the call.
 
-Whoever calls models for a turn does so within `Purse.paying`: for an answer, or for a round of a tool loop.
+Whoever calls models for a turn does so within `Purse.paying`: for an answer, a round of a tool loop, a summary.
 """
 
 import logging
@@ -9,6 +9,7 @@ from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass, field
 from itertools import count
 from math import ceil
+from typing import Protocol
 
 from app.domain.budget_ports import Spending
 from app.domain.budgets import Expense, PaidCall, expense_of, paid_call
@@ -23,11 +24,18 @@ from app.domain.tokens import estimate_tokens
 from app.services.correct_estimates import uncorrected
 from app.services.insist import insist
 
-Paying = Callable[[Turn, Model], AbstractContextManager[Model]]
+
+class Paying(Protocol):
+    """`Purse.paying`."""
+
+    def __call__(self, turn: Turn, model: Model, purpose: str = "answer", /) -> AbstractContextManager[Model]:
+        """The same model, whose calls are paid for."""
+
+
 _log = logging.getLogger(__name__)
 
 
-def free_of_charge(_turn: Turn, model: Model) -> AbstractContextManager[Model]:
+def free_of_charge(_turn: Turn, model: Model, _purpose: str = "") -> AbstractContextManager[Model]:
     """`Purse.paying` where nobody pays."""
     return nullcontext(model)
 
@@ -42,11 +50,11 @@ class Purse:
     refused: Callable[[str], None] = lambda _: None
 
     @contextmanager
-    def paying(self, turn: Turn, model: Model) -> Iterator[Model]:
+    def paying(self, turn: Turn, model: Model, purpose: str = "answer") -> Iterator[Model]:
         """The same model, for this attempt at the turn: its calls raise `BudgetSpent` where a budget does not suffice.
-        Every one of them is settled when the block ends.
+        Every one of them is settled when the block ends. `purpose` tells what else is called for than the answer.
         """
-        paid = _PaidModel(turn, model, self)
+        paid = _PaidModel(turn, model, self, purpose)
         try:
             yield paid
         finally:
@@ -89,11 +97,11 @@ class _Bill:
 class _PaidModel:
     """`Model` whose calls are paid for, one after the other."""
 
-    def __init__(self, turn: Turn, model: Model, purse: Purse) -> None:
+    def __init__(self, turn: Turn, model: Model, purse: Purse, purpose: str) -> None:
         self._turn = turn
         self._model = model
         self._purse = purse
-        self._steps = (f"answer:{number}" for number in count(1))
+        self._steps = (f"{purpose}:{number}" for number in count(1))
         self._open: _Bill | None = None
 
     def stream(self, profile: Profile, call: ModelCall, stop: Stop) -> Iterator[Piece]:

@@ -11,11 +11,13 @@ from dataclasses import dataclass
 from app.domain.context import room_of
 from app.domain.conversation_control import NEVER
 from app.domain.dialogue import Answer, ModelCall, Utterance
+from app.domain.errors import BudgetSpent
 from app.domain.model_ports import Model, Roster
 from app.domain.profiles import Profile, ProfileRole, ProfileWish
 from app.domain.tokens import estimate_tokens
 from app.domain.transcript import Line, Summary, Transcripts, whole_turns
 from app.services.ask_model import ask_model
+from app.services.spend import Paying, free_of_charge
 
 OUTPUT_TOKENS = 400
 _LINES = 400
@@ -36,20 +38,25 @@ class Minutes:
     transcripts: Transcripts
     roster: Roster
     model: Model
+    paying: Paying = free_of_charge
 
 
 def summarize_session(session_id: str, tenant: str, minutes: Minutes) -> str:
     """Put into the summary what is older than the newest half of a window; returns what became of it, in a word.
-    `ModelUnavailable` and `ModelRefused` where nobody would write it.
+    `ModelUnavailable` and `ModelRefused` where nobody would write it. It is paid like the answer to the last message.
     """
     profiles = minutes.roster.candidates(ProfileWish(ProfileRole.UTILITY, tenant))
     room = min(room_of(each.context_tokens, OUTPUT_TOKENS) for each in profiles)
     before = minutes.transcripts.summary(session_id, _LAST_TURN)
     lines = minutes.transcripts.following(session_id, before.to_turn if before else 0, _LINES)
-    older = _older(lines, int(room * _KEPT_SHARE))
-    if not older:
+    older, last = _older(lines, int(room * _KEPT_SHARE)), minutes.transcripts.latest(session_id)
+    if not older or last is None:
         return "nothing to do"
-    written = _ask(profiles, _told(before, older), minutes.model)
+    try:
+        with minutes.paying(last, minutes.model, f"summary to {older[-1].turn_seq}") as model:
+            written = _ask(profiles, _told(before, older), model)
+    except BudgetSpent:
+        return "no budget left"
     made = Summary(written.text, older[-1].turn_seq, tuple(line.event_id for line in older), written.source)
     return "done" if minutes.transcripts.keep_summary(session_id, made) else "nothing to do"
 

@@ -9,7 +9,7 @@ from app.domain.conversation import Turn
 from app.services.conversation import Conversation, Meter
 from app.services.spend import Purse
 from app.services.summarize_session import Minutes
-from app.wiring.modelling import model_of, roster_of
+from app.wiring.modelling import corrections_of, model_of, roster_of
 from app.wiring.preparing import preparation_of
 from app.wiring.process import Process
 
@@ -20,7 +20,6 @@ def conversation_of(process: Process, meter: Meter, alone: Callable[[Turn], str]
     settings.require("llm_base_url")
     turns = SqlTurns(process.engine, process.presence, settings.lease_seconds)
     preparation = preparation_of(process)
-    purse = Purse(process.spending, process.clock, preparation.correction, meter.refused)
     return Conversation(
         turns=turns,
         model=model_of(process),
@@ -34,10 +33,16 @@ def conversation_of(process: Process, meter: Meter, alone: Callable[[Turn], str]
         stops=StopWatch(turns.asked_to_stop),
         present=process.presence.is_known,
         meter=meter,
-        paying=purse.paying,
+        paying=purse_of(process, meter).paying,
     )
 
 
-def minutes_of(process: Process) -> Minutes:
+def purse_of(process: Process, meter: Meter) -> Purse:
+    """What calls of models are paid from."""
+    return Purse(process.spending, process.clock, corrections_of(process), meter.refused)
+
+
+def minutes_of(process: Process, meter: Meter) -> Minutes:
     """The parts of a summary."""
-    return Minutes(SqlTranscripts(process.engine), roster_of(process), model_of(process))
+    transcripts, paying = SqlTranscripts(process.engine), purse_of(process, meter).paying
+    return Minutes(transcripts, roster_of(process), model_of(process), paying)

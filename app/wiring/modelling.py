@@ -6,6 +6,7 @@ from app.adapters.http.model import OpenAIModel
 from app.adapters.key_vault import KeyVault
 from app.adapters.sql.profile_shelf import SqlProfileShelf
 from app.domain.profiles import DEFAULT_PROFILE, Profile
+from app.services.correct_estimates import Corrections
 from app.services.keep_profiles import ProfileDesk
 from app.services.know_profiles import KnownProfiles, Own
 from app.settings import Settings
@@ -34,6 +35,12 @@ def roster_of(process: Process) -> KnownProfiles:
 def model_of(process: Process) -> OpenAIModel:
     """What asks them; whatever it learns of an endpoint serves the whole process."""
     return OpenAIModel.from_settings(process.settings)
+
+
+@cache
+def corrections_of(process: Process) -> Corrections:
+    """What estimates of tokens are to be multiplied by."""
+    return Corrections(process.spending.correction, process.clock)
 
 
 def own_profile(settings: Settings) -> Profile | None:

@@ -5,10 +5,9 @@ from app.adapters.sql.patience import Patience, within
 from app.adapters.sql.transcripts import SqlTranscripts
 from app.domain.recall import Question
 from app.services.bring_memories import RECALL_SECONDS, Reminder
-from app.services.correct_estimates import Corrections
 from app.services.prepare_turn import Preparation
 from app.services.recall_memories import Recalled, recall_memories
-from app.wiring.modelling import roster_of
+from app.wiring.modelling import corrections_of, roster_of
 from app.wiring.process import Process
 from app.wiring.remembering import recall_of
 from app.wiring.tooling import tooling_of
@@ -25,7 +24,7 @@ def preparation_of(process: Process) -> Preparation:
         SqlTranscripts(process.engine),
         settings.system_prompt,
         _reminder_of(process),
-        Corrections(process.spending.correction, process.clock),
+        corrections_of(process),
         tooling_of(settings),
     )
 

@@ -156,6 +156,7 @@ def test_several_calls_of_one_attempt_are_paid_for_each() -> None:
     with stage.purse.paying(stage.turn, stage.model) as model:
         said_by(model)
         said_by(model)
+    with stage.purse.paying(stage.turn, stage.model, "summary") as model:
         said_by(model)
 
     assert stage.stands == (3 * 7 + 3 + 5 + 5, 0)

@@ -4,16 +4,21 @@ import json
 
 import pytest
 
+from app.domain.audit import Actor
+from app.domain.budgets import BudgetName, Dimension
 from app.domain.errors import ModelUnavailable
 from app.domain.profiles import Profile, ProfileRole
 from app.domain.transcript import Summary
+from app.services.spend import Purse
 from app.services.summarize_session import Minutes, summarize_session
 from tests.builders import a_final, a_message
 from tests.fakes import InMemoryStore, ScriptedModel
+from tests.fakes_budgets import InMemoryBudgets
 from tests.fakes_parts import FixedRoster, Step
 
 SMALL = Profile("small", "http://m/v1", context_tokens=1600, output_tokens=300)
 LAST = 2**62
+TENANT = BudgetName("t1", Dimension.TENANT, "t1")
 
 
 class Stage:
@@ -35,8 +40,15 @@ class Stage:
             assert turn is not None
             worker.finish(turn, a_final(turn.event_id, f"answer {number} " + "a" * 150), "done", None)
 
+        self.budgets = InMemoryBudgets(self.store, None)
+
     def run(self) -> str:
-        return summarize_session("s-1", "t1", Minutes(self.transcripts, self.roster, self.model))
+        purse = Purse(self.budgets, self.store.clock)
+        return summarize_session("s-1", "t1", Minutes(self.transcripts, self.roster, self.model, purse.paying))
+
+    @property
+    def spent(self) -> int:
+        return self.budgets.budget(TENANT).used
 
     @property
     def kept(self) -> Summary:
@@ -102,3 +114,21 @@ def test_without_a_model_nothing_is_kept_and_the_next_answer_tries_again() -> No
         stage.run()
 
     assert stage.transcripts.summary("s-1", LAST) is None
+
+
+def test_a_summary_is_paid_once_like_an_answer() -> None:
+    stage = Stage(9)
+
+    assert stage.run() == "done"
+
+    assert stage.spent == 7 + len("They talked.")
+
+
+def test_where_the_budget_does_not_suffice_there_is_no_summary_and_nobody_is_troubled() -> None:
+    stage = Stage(9)
+    stage.budgets.set_limit(TENANT, 100, Actor("anonymous", "r"))
+
+    assert stage.run() == "no budget left"
+
+    assert not stage.model.asked
+    assert stage.spent == 0

@@ -23,7 +23,7 @@ _FOLLOWING = text(f"""
     ORDER BY turn_seq, seq LIMIT :limit
 """)  # noqa: S608
 _LATEST = text("""
-    SELECT e.event_id, e.session_id, e.seq, e.tenant, s.persona_id, e.payload -> 'metadata' AS metadata
+    SELECT e.event_id, e.session_id, e.seq, e.tenant, s.persona_id, s.subject, e.payload -> 'metadata' AS metadata
     FROM session_events e JOIN sessions s USING (session_id)
     WHERE e.session_id = :session_id AND e.type = 'user' AND NOT e.superseded AND e.turn_seq > s.heard_after
     ORDER BY e.turn_seq DESC, e.seq DESC LIMIT 1
