@@ -33,7 +33,7 @@ class UtteranceFilter:
 
 
 @dataclass(frozen=True, slots=True)
-class Utterance:
+class SearchHit:
     """A message, an answer, or how far a stopped one had come; with its session's `subject` and `title`."""
 
     place: UtterancePlace

@@ -6,7 +6,7 @@ from typing import Annotated
 from pydantic import AwareDatetime, Field
 
 from app.domain.browse import search_words
-from app.domain.utterances import Utterance, UtteranceFilter, UtterancePlace, snippet
+from app.domain.utterances import SearchHit, UtteranceFilter, UtterancePlace, snippet
 from app.gateway.api import Answer, Area, Query
 from app.gateway.paging import another_list, cut, decode
 from app.gateway.room import room
@@ -69,7 +69,7 @@ def found_utterances(wanted: UtteranceFilter, after: str, limit: int) -> FoundUt
     return FoundUtterances(items=[_item(each, wanted) for each in page], next_cursor=cursor)
 
 
-def _item(found: Utterance, wanted: UtteranceFilter) -> FoundUtterance:
+def _item(found: SearchHit, wanted: UtteranceFilter) -> FoundUtterance:
     return FoundUtterance(
         session_id=found.place.session_id,
         tenant=found.tenant,

@@ -6,7 +6,7 @@ from sqlalchemy import Connection, Engine, RowMapping
 
 from app.adapters.sql.engine import transaction
 from app.adapters.sql.word_search import Shelf, find_newest, search_on
-from app.domain.utterances import Utterance, UtteranceFilter, UtterancePlace
+from app.domain.utterances import SearchHit, UtteranceFilter, UtterancePlace
 
 _TEXT = "(m.payload ->> 'message')"
 _SAID = Shelf(
@@ -27,7 +27,7 @@ class SqlUtterances:
     def __init__(self, engine: Engine) -> None:
         self._engine = engine
 
-    def search(self, wanted: UtteranceFilter, before: UtterancePlace | None, limit: int) -> list[Utterance]:
+    def search(self, wanted: UtteranceFilter, before: UtterancePlace | None, limit: int) -> list[SearchHit]:
         """Newest first, from below `before` on."""
         with transaction(self._engine) as connection:
             return find_utterances(connection, wanted, before, limit)
@@ -35,7 +35,7 @@ class SqlUtterances:
 
 def find_utterances(
     connection: Connection, wanted: UtteranceFilter, before: UtterancePlace | None, limit: int
-) -> list[Utterance]:
+) -> list[SearchHit]:
     """The newest `limit` below `before`."""
     plain, values = ["m.words IS NOT NULL", "NOT m.superseded"], dict[str, Any]()
     if wanted.tenant is not None:
@@ -45,11 +45,10 @@ def find_utterances(
         plain.append("(m.created_at, m.session_id, m.seq) < (CAST(:time AS timestamptz), :session_id, :seq)")
         values |= {"time": before.created_at, "session_id": before.session_id, "seq": before.seq}
     return [
-        _utterance(row)
-        for row in find_newest(connection, search_on(connection, _SAID, wanted.words, plain, values), limit)
+        _hit(row) for row in find_newest(connection, search_on(connection, _SAID, wanted.words, plain, values), limit)
     ]
 
 
-def _utterance(row: RowMapping) -> Utterance:
+def _hit(row: RowMapping) -> SearchHit:
     place = UtterancePlace(row["created_at"], row["session_id"], row["seq"])
-    return Utterance(place, row["tenant"], row["subject"], row["title"], row["type"], row["role"], row["text"])
+    return SearchHit(place, row["tenant"], row["subject"], row["title"], row["type"], row["role"], row["text"])
