@@ -122,6 +122,21 @@ def list_sessions(query: SessionsQuery) -> Sessions:
     return Sessions(items=[Session(**row) for row in page], next_cursor=cursor)
 
 
+@conversation.route(
+    "GET",
+    "/v1/sessions/<session_id>",
+    "One session: what it is called, whether it is held, what it was branched off from",
+    answer=Session,
+    errors=(404, 503),
+)
+def get_session(session_id: str) -> Session:
+    """Without its events."""
+    row = room().serving.browser.session(session_id)
+    if row is None:
+        raise NotFound("there is no such session")
+    return Session(**row)
+
+
 class EventsQuery(Query):
     """Which events."""
 

@@ -152,6 +152,22 @@ def test_a_session_is_called_by_its_first_words_until_somebody_names_it(gateway:
     assert title() == "Bread"
 
 
+def test_a_session_tells_its_name_whether_it_is_held_and_where_it_came_from(
+    gateway: Gateway, answerer: Answerer
+) -> None:
+    session_id = an_id("s-")
+    talk(gateway, answerer, session_id, ("one", "answer to one"))
+    call(gateway, "POST", f"/v1/sessions/{session_id}/pause")
+    new = call(gateway, "POST", f"/v1/sessions/{session_id}/fork", seq=4)["session_id"]
+
+    held, branch = (gateway.get(f"/v1/sessions/{each}").json() for each in (session_id, new))
+
+    assert held in call(gateway, "GET", "/v1/sessions")["items"]
+    assert (held["title"], held["paused"], branch["paused"]) == ("one", True, False)
+    assert branch["metadata"] == {"forked_from": session_id, "forked_at": 4}
+    assert_problem(gateway.get(f"/v1/sessions/{an_id('s-')}"), 404)
+
+
 def test_a_session_begun_anew_forgets_in_front_of_the_model_and_not_in_front_of_people(
     gateway: Gateway, answerer: Answerer
 ) -> None:

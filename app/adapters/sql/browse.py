@@ -32,6 +32,12 @@ class SqlBrowser:
             ORDER BY created_at DESC, session_id DESC LIMIT :limit"""  # noqa: S608
         return self._all(statement, {"tenant": tenant, "time": time, "session_id": session_id, "limit": limit})
 
+    def session(self, session_id: str) -> RowMapping | None:
+        """One session."""
+        statement = f"SELECT {_SESSION_COLUMNS} FROM sessions WHERE session_id = :session_id"  # noqa: S608
+        rows = self._all(statement, {"session_id": session_id})
+        return rows[0] if rows else None
+
     def session_events(self, session_id: str, after: int, limit: int) -> Sequence[RowMapping]:
         """Oldest first, from `seq` above `after`."""
         statement = """
