@@ -44,6 +44,7 @@ def create_app(chosen: Settings | None = None, parts: Parts | None = None) -> Fl
     app = Flask(__name__, static_folder=str(_STATIC), static_url_path="/static")
     app.config["SOCK_SERVER_OPTIONS"] = SOCK_SERVER_OPTIONS
     app.config["MAX_CONTENT_LENGTH"] = configuration.gateway_max_body_bytes
+    app.config["SESSION_IMPORT_MAX_BYTES"] = configuration.session_import_max_bytes
     app.extensions["webui"] = parts or parts_for(configuration)
     _guard(app, frozenset(configuration.gateway_cors_origins.replace(" ", "").split(",")) - {""})
     for blueprint in (pages, through):

@@ -10,6 +10,7 @@ from webui.passing import answer_as_ours, call_for
 from webui.relay import pass_on
 
 through = Blueprint("through", __name__)
+_IMPORT = "sessions/import"
 
 
 @through.route("/v1/<path:rest>", methods=["GET", "POST", "PUT", "PATCH", "DELETE"])
@@ -17,6 +18,8 @@ def api(rest: str) -> Response:
     """Any call of the gateway's API."""
     if {".", ".."} & set(rest.split("/")):
         return Response(status=404)
+    if rest == _IMPORT:
+        request.max_content_length = current_app.config["SESSION_IMPORT_MAX_BYTES"]
     return _pass(f"/v1/{rest}")
 
 

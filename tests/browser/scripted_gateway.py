@@ -26,6 +26,7 @@ class Script:
     """What the gateway does; tests change it while it runs."""
 
     def __init__(self) -> None:
+        self.work: Callable[[Session], None] = lambda _session: None
         self.answer_for: Callable[[str], str] = lambda text: f"You said **{text}**."
         self.piece_size = 5
         self.piece_seconds = 0.005
@@ -49,18 +50,24 @@ class Session:
         self.events: list[dict[str, Any]] = []
         self.running: Delta | None = None
         self.stopped = False
+        self.title = ""
+        self.paused = False
+        self.origin: dict[str, Any] = {}
         self.memory: dict[str, str] = {}
         self.lock = threading.RLock()
         self.turns = threading.Lock()
 
-    def add(self, kind: EventType, event_id: str, message: str = "", metadata: dict[str, Any] | None = None) -> None:
+    def add(
+        self, kind: EventType, event_id: str, message: str = "", metadata: dict[str, Any] | None = None, **also: Any
+    ) -> None:
         with self.lock:
             event = SessionEvent(
                 event_id, self.id, None, "public", kind, "user" if kind is EventType.USER else "assistant", message,
-                metadata or {}, len(self.events) + 1, None, datetime.now(UTC),
+                metadata or {}, len(self.events) + 1, None, datetime.now(UTC), also=also,
             )  # fmt: skip
             self.events.append(envelope(event))
-            if kind in (EventType.USER, EventType.FINAL):
+            asked_for = {"action", "regenerates"} & (metadata or {}).keys()
+            if kind is EventType.FINAL or (kind is EventType.USER and not asked_for):
                 self.memory[event_id] = "accepted"
 
 
@@ -120,6 +127,7 @@ class ScriptedGateway:
         session = self.session(body.get("session_id") or str(uuid.uuid4()))
         receipt = {"accepted": True, "session_id": session.id, "event_id": str(uuid.uuid4())}
         with session.lock:
+            session.title = session.title or body["message"]
             session.add(EventType.USER, receipt["event_id"], body["message"], body.get("metadata"))
             session.add(EventType.STARTED, f"{receipt['event_id']}:started", "", {"status": "started"})
         if key:
@@ -129,7 +137,10 @@ class ScriptedGateway:
 
     def _answer(self, session: Session, event_id: str, text: str) -> None:
         with session.turns:
+            while session.paused:
+                self.pause(LOOK_SECONDS)
             self._begin(session, 1)
+            self.script.work(session)
             self._say(session, self.script.answer_for(text))
             whole = session.running.text if session.running else ""
             with session.lock:

@@ -8,6 +8,7 @@ from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
 from app.domain.stream import Cursor, parse_cursor
+from tests.browser import scripted_control
 from tests.browser.scripted_gateway import ScriptedGateway, Session
 
 
@@ -44,7 +45,13 @@ class Handler(BaseHTTPRequestHandler):
         if path == "/ui/config.json":
             self.reply(200, self.gateway.script.config)
         elif path == "/v1/sessions":
-            self.reply(200, {"items": self._sessions(), "next_cursor": None})
+            self.reply(200, scripted_control.listed(self.gateway))
+        elif path == "/v1/sessions/search":
+            query = parse_qs(urlsplit(self.path).query)["q"][0]
+            self.reply(*(self.gateway.script.refusal or scripted_control.found(self.gateway, query)))
+        elif parts[:2] == ["v1", "sessions"] and len(parts) == 3:
+            known = self.gateway.sessions.get(parts[2])
+            self.reply(*((200, scripted_control.told(known)) if known else scripted_control.NOT_FOUND))
         elif parts[:2] == ["v1", "session"] and parts[-1] == "events":
             self.stream(parts[2])
         elif parts[:2] == ["v1", "sessions"] and parts[-1] == "events":
@@ -52,29 +59,39 @@ class Handler(BaseHTTPRequestHandler):
         else:
             self.reply(404, {"title": "Not Found", "status": 404, "detail": "there is no such thing"})
 
-    def _sessions(self) -> list[dict[str, Any]]:
-        found = [one for one in self.gateway.sessions.values() if one.events]
-        return [{"session_id": one.id, "updated_at": one.events[-1]["created_at"]} for one in reversed(found)]
-
     def do_POST(self) -> None:
         path = self._note()
-        body = json.loads(self.rfile.read(int(self.headers["Content-Length"])) or b"{}")
-        script = self.gateway.script
+        raw = self.rfile.read(int(self.headers["Content-Length"])) or b"{}"
+        try:
+            body = json.loads(raw)
+        except ValueError:
+            self.reply(400, {"status": 400, "detail": "the body is no JSON"})
+            return
+        script, key = self.gateway.script, self.headers.get("Idempotency-Key")
+        if not script.refusal and (reply := self._changed(path, body, key)):
+            self.reply(*reply)
+            return
         if path.endswith("/cancel") and not script.refusal:
             self.gateway.session(path.split("/")[3]).stopped = True
             self.reply(200, {"cancelled": True})
-        elif path != "/v1/session/message" and not path.endswith("/cancel"):
+        elif not script.refusal and path != "/v1/session/message":
             self.reply(200, {"echo": body, "cookie": self.headers.get("Cookie")}, {"Set-Cookie": "b=2"})
         elif script.refusal:
             status, problem = script.refusal
             self.reply(status, problem, {"Retry-After": "1"} if status == 503 else {})
         else:
-            receipt = self.gateway.accept(body, self.headers.get("Idempotency-Key"))
+            receipt = self.gateway.accept(body, key)
             if script.unanswered:
                 script.unanswered -= 1
                 self.connection.shutdown(SHUT_RDWR)
                 return
             self.reply(200, receipt)
+
+    def _changed(self, path: str, body: Any, key: str | None) -> tuple[int, Any] | None:
+        return scripted_control.change(self.gateway, self.command, path.strip("/").split("/"), body, key)
+
+    def do_PATCH(self) -> None:
+        self.do_POST()
 
     def do_DELETE(self) -> None:
         self.do_POST()

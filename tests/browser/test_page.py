@@ -262,12 +262,12 @@ def test_the_keyboard_reaches_everything_in_order_and_escape_closes_the_list(pag
     expect(page.locator("#toy-notice")).to_be_visible()
     page.locator(".skip").focus()
     reached = []
-    for _ in range(4):
+    for _ in range(5):
         page.keyboard.press("Tab")
         reached.append(
             page.evaluate("document.activeElement.textContent.trim().split('\\n')[0] || document.activeElement.id")
         )
-    assert reached == ["SomaAgent01", "Conversations", "+ New", "Use a real model"]
+    assert reached == ["SomaAgent01", "Search", "Conversations", "+ New", "Use a real model"]
 
     page.get_by_role("button", name="Conversations").press("Enter")
     expect(page.get_by_role("dialog")).to_be_visible()

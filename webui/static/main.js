@@ -1,8 +1,12 @@
 // Ties the page together: which conversation is open, its stream, what is being sent, what the person sees.
+import { call, sessionPath } from "./api.js";
 import { Composer } from "./composer.js";
 import { Conversation } from "./conversation.js";
+import { SessionHead } from "./head.js";
 import { Outbox } from "./outbox.js";
+import { QuickActions } from "./quick.js";
 import { Follow } from "./scroll.js";
+import { Search } from "./search.js";
 import { SessionList } from "./sessions.js";
 import { load, newId, save } from "./storage.js";
 import { SessionStream } from "./stream.js";
@@ -25,7 +29,13 @@ class Page {
   constructor() {
     this.features = {};
     this.follow = new Follow(by("scroller"), by("jump"));
+    this.quick = new QuickActions(by("quick"), () => this.sessionId, {
+      asked: () => this.began(),
+      failed: (sentence) => this.tell(sentence),
+    });
     this.view = new View(by("turns"), {
+      another: () => this.quick.another(),
+      branch: (turn, text, key) => this.branch(turn, text, key),
       stop: (eventId) => this.stop(eventId),
       whole: (href) => this.whole(href),
       again: (text) => this.send(text),
@@ -40,7 +50,19 @@ class Page {
       refused: (entry, why) => this.conversation.markPending(entry.key, "refused", why),
     });
     this.composer = new Composer(by("composer"), by("count"), (text) => this.send(text));
-    new SessionList(by("sessions"), by("open-sessions"), () => this.sessionId);
+    this.head = new SessionHead(
+      { strip: by("strip"), title: by("title"), state: by("held"), hold: by("hold"), origin: by("origin") },
+      {
+        paused: (paused) => paused === this.conversation.paused || this.conversation.holds(paused),
+        failed: (sentence) => this.tell(sentence),
+        grown: () => this.changed(),
+      },
+    );
+    new SessionList(by("sessions"), by("open-sessions"), () => this.sessionId, {
+      changed: (id) => id === this.sessionId && this.head.refresh(),
+      deleted: (id) => this.deleted(id),
+    });
+    new Search(by("search"), by("open-search"), (found) => this.goTo(found));
     by("new-session").addEventListener("click", () => this.openNew());
     by("ideas").addEventListener("click", (event) => event.target.matches(".idea") && this.send(event.target.textContent));
     addEventListener("hashchange", () => this.openFromAddress());
@@ -91,6 +113,8 @@ class Page {
     history.replaceState(null, "", exists ? `#${id}` : location.pathname);
     this.view.clear();
     this.conversation = new Conversation(this.view, this.features);
+    this.head.show(exists ? id : null);
+    this.tell("");
     for (const entry of this.outbox.entries(id)) {
       this.conversation.showPending(entry, entry.refused ? "refused" : "sending", entry.refused);
     }
@@ -112,31 +136,54 @@ class Page {
     const entry = this.outbox.add(this.sessionId, text);
     save("session", this.sessionId);
     history.replaceState(null, "", `#${this.sessionId}`);
-    this.live = true;
+    this.began();
     this.conversation.showPending(entry);
+  }
+
+  // What is typed, pressed or asked for from now on is news to those who listen.
+  began() {
+    this.live = true;
+    this.tell("");
     this.follow.toEnd();
+  }
+
+  // A sentence about something that did not work; empty takes it away.
+  tell(sentence) {
+    by("deed-note").textContent = sentence;
+    by("deed-note").hidden = !sentence;
+  }
+
+  // The same question put differently: a session that begins with all that was said before it.
+  async branch(turn, text, key) {
+    const path = sessionPath(this.sessionId, "/fork");
+    const { session_id: id } = await call("POST", path, { body: { seq: turn.seqs[0] - 1 }, key });
+    history.pushState(null, "", `#${id}`);
+    this.open(id);
+    this.send(text);
+    this.composer.focus();
+  }
+
+  // The place in a conversation where something was found.
+  goTo({ session_id: id, seq }) {
+    this.wanted = { id, seq };
+    if (id === this.sessionId) this.changed();
+    else location.hash = id;
+  }
+
+  deleted(id) {
+    for (const entry of this.outbox.entries(id)) this.outbox.discard(entry.key);
+    if (id === this.sessionId) this.open(newId(), false);
   }
 
   // Whether the wish was kept.
   async stop(eventId) {
-    try {
-      const answer = await fetch(`/v1/session/${encodeURIComponent(this.sessionId)}/cancel`, {
-        method: "POST",
-        headers: { "Content-Type": "application/json" },
-        body: JSON.stringify(eventId ? { event_id: eventId } : {}),
-        signal: AbortSignal.timeout(8000),
-      });
-      return answer.ok;
-    } catch {
-      return false;
-    }
+    const path = `/v1/session/${encodeURIComponent(this.sessionId)}/cancel`;
+    return call("POST", path, { body: eventId ? { event_id: eventId } : {} }).then(() => true, () => false);
   }
 
   // The text of an event that the stream could only refer to.
   async whole(href) {
-    const answer = await fetch(href, { signal: AbortSignal.timeout(20_000) });
-    if (!answer.ok) throw new Error(`status ${answer.status}`);
-    return (await answer.json()).payload.message;
+    return (await call("GET", href)).payload.message;
   }
 
   takeBack(key, text) {
@@ -150,6 +197,7 @@ class Page {
     if (entry.sessionId !== this.sessionId) return;
     this.conversation.accepted(entry.key, receipt.event_id);
     if (this.stream === null || this.state === "unknown") this.listen();
+    if (this.head.session === null) this.head.show(this.sessionId);
   }
 
   hurry() {
@@ -164,7 +212,10 @@ class Page {
     by("connection").dataset.state = look;
     if (by("connection-text").textContent !== words) by("connection-text").textContent = words;
     if (state === "live" || state === "unknown") this.loading = false;
-    if (state === "live") this.outbox.hurry();
+    if (state === "live") {
+      this.outbox.hurry();
+      this.head.refresh();
+    }
     this.changed();
   }
 
@@ -175,7 +226,16 @@ class Page {
       ? "The server does not answer at the moment. This page keeps trying; you can write meanwhile."
       : "Loading the conversation…";
     by("empty").hidden = !(nothing && !this.loading);
+    by("quick").hidden = nothing || !this.head?.session;
+    this.reveal();
     this.follow.grown();
+  }
+
+  reveal() {
+    const turn = this.wanted?.id === this.sessionId && this.conversation.turnAt(this.wanted.seq);
+    if (!turn) return;
+    this.wanted = null;
+    this.follow.hold(this.view.reveal(turn));
   }
 }
 

@@ -1,31 +1,21 @@
-// The list of recent conversations, in a drawer. Titles are first messages; they never change, so they are kept.
-import { load, save } from "./storage.js";
+// The list of conversations, in a drawer: newest first, page by page.
+import { call } from "./api.js";
+import { SessionRow } from "./session_row.js";
+import { Importer } from "./transfer.js";
 
-const SHOWN = 20;
-
-async function json(path) {
-  const answer = await fetch(path, { headers: { Accept: "application/json" }, signal: AbortSignal.timeout(8000) });
-  if (!answer.ok) throw new Error(String(answer.status));
-  return answer.json();
-}
-
-async function titleOf(sessionId) {
-  const titles = load("titles", {});
-  if (titles[sessionId]) return titles[sessionId];
-  const { events } = await json(`/v1/sessions/${encodeURIComponent(sessionId)}/events?limit=1`);
-  const title = String(events[0]?.payload?.message ?? "").replace(/\s+/g, " ").slice(0, 80);
-  const newest = Object.entries({ ...load("titles", {}), [sessionId]: title }).slice(-100);
-  save("titles", Object.fromEntries(newest));
-  return title;
-}
+const SHOWN = 30;
 
 export class SessionList {
-  constructor(dialog, opener, currentId) {
+  // `currentId()`: the open session; `on.changed(id)`: it was renamed, held or released; `on.deleted(id)`.
+  constructor(dialog, opener, currentId, on) {
+    const part = (name) => dialog.querySelector(`[data-part=${name}]`);
     this.dialog = dialog;
-    this.list = dialog.querySelector("ul");
-    this.note = dialog.querySelector("[role=status]");
+    [this.list, this.note, this.more] = [part("list"), part("note"), part("more")];
     this.currentId = currentId;
+    this.on = { changed: on.changed, deleted: (id) => this.#deleted(id, on) };
+    this.importer = new Importer(part("import"), part("files"), part("imported"), () => this.#load());
     opener.addEventListener("click", () => this.open());
+    this.more.addEventListener("click", () => this.#load(this.next));
     dialog.addEventListener("click", (event) => {
       if (event.target === dialog || event.target.closest("li a")) dialog.close();
     });
@@ -33,28 +23,30 @@ export class SessionList {
 
   async open() {
     this.dialog.showModal();
+    this.importer.clear();
+    await this.#load();
+  }
+
+  async #load(after) {
     this.note.textContent = "Loading…";
     try {
-      const { items } = await json(`/v1/sessions?limit=${SHOWN}`);
-      this.list.replaceChildren(...items.map((item) => this.#row(item)));
-      this.note.textContent = items.length ? "" : "Nothing has been said yet.";
-    } catch {
-      this.note.textContent = "The list cannot be loaded now. Close it and try again in a moment.";
+      const query = new URLSearchParams({ limit: SHOWN, ...(after ? { after } : {}) });
+      const { items, next_cursor: next } = await call("GET", `/v1/sessions?${query}`);
+      const rows = items.map((item) => new SessionRow(item, item.session_id === this.currentId(), this.on).element);
+      if (after) this.list.append(...rows);
+      else this.list.replaceChildren(...rows);
+      if (after) rows[0]?.querySelector("a").focus();
+      this.next = next;
+      this.more.hidden = !next;
+      this.note.textContent = this.list.childElementCount ? "" : "Nothing has been said yet.";
+    } catch (error) {
+      this.note.textContent = `The list cannot be loaded now. ${error.message}`;
     }
   }
 
-  #row({ session_id: id, updated_at: at }) {
-    const link = document.createElement("a");
-    link.href = `#${id}`;
-    if (id === this.currentId()) link.setAttribute("aria-current", "page");
-    const title = Object.assign(document.createElement("b"), { textContent: "…" });
-    const when = Object.assign(document.createElement("small"), {
-      textContent: new Date(at).toLocaleString([], { dateStyle: "medium", timeStyle: "short" }),
-    });
-    link.append(title, when);
-    titleOf(id).then((text) => (title.textContent = text || id), () => (title.textContent = id));
-    const row = document.createElement("li");
-    row.append(link);
-    return row;
+  #deleted(id, on) {
+    on.deleted(id);
+    this.note.textContent = "Deleted.";
+    this.#load().then(() => this.dialog.querySelector("button").focus());
   }
 }

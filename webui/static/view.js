@@ -1,43 +1,38 @@
 // Turns as elements. Text becomes HTML in one place only: a final answer's `metadata.html`, which our own server made
 // and cleaned; everything else is text.
+import { branchForm } from "./branching.js";
+import { button, element, folded } from "./elements.js";
 import { memoryMark } from "./memory.js";
+import { recalledLine, toolLine } from "./work.js";
 
 const ENDED = {
   error: ["No answer this time.", "Your message is kept. Try again in a moment; if it stays so, look at the model's settings."],
-  cancelled: ["This answer was stopped.", "Your message is kept. Send it again whenever you like."],
+  cancelled: ["This answer was stopped.", "Your message is kept."],
   denied: ["This is not allowed here.", "Ask for it in another way, or ask whoever runs this installation to change the policy."],
 };
 
-function element(tag, className, ...children) {
-  const made = document.createElement(tag);
-  if (className) made.className = className;
-  made.append(...children);
-  return made;
-}
-
-function button(label, onClick) {
-  const made = element("button", "quiet", label);
-  made.type = "button";
-  made.addEventListener("click", onClick);
-  return made;
-}
-
 export class View {
-  // `on.stop(eventId)`: have this answer stopped, true once that is kept; `on.again(text)`: send this text once more; `on.edit(key, text)`: put a refused message back into the field;
-  // `on.whole(href)`: the text of an event that was too long for the stream; `on.answered(model)`: this model gave an answer; `on.changed()`: something grew; `on.announce(text)`: say it to those who listen instead of looking.
+  // `on.stop(eventId)`: have this answer stopped, true once that is kept; `on.again(text)`: send this text once more;
+  // `on.edit(key, text)`: put a refused message back into the field; `on.whole(href)`: an event that was too long for
+  // the stream; `on.answered(model)`: this model gave an answer; `on.changed()`: something grew; `on.announce(text)`: say
+  // it to those who listen instead of looking; `on.another()`: have the last message answered again, true once that is
+  // kept; `on.branch(turn, text, key)`: go another way from here, fails with a sentence.
   constructor(list, on) {
     this.list = list;
     this.on = on;
     this.parts = new Map();
+    this.another = element("p", "again", button("Answer again", () => this.#askAgain()));
   }
 
   addTurn(turn, before) {
-    const said = element("div", "said", element("div", "text", turn.text), element("p", "small"));
+    const under = element("div", "under", element("p", "small"));
+    const said = element("div", "said", element("div", "text", turn.text), under);
+    const work = element("div", "work");
     const answer = element("div", "answer");
     answer.hidden = true;
     said.hidden = !turn.text;
-    const item = element("li", "turn", said, answer);
-    this.parts.set(turn, { item, said, answer });
+    const item = element("li", "turn", said, work, answer);
+    this.parts.set(turn, { item, said, work, answer, tools: new Map() });
     this.list.insertBefore(item, before && this.parts.get(before).item);
     this.on.changed();
   }
@@ -57,7 +52,82 @@ export class View {
     const { said } = this.parts.get(turn);
     said.dataset.state = state;
     said.querySelector(".small").replaceChildren(...this.#saidNotes(turn, state, detail, memory));
+    said.querySelector(".under > button")?.remove();
+    if (state === "kept" && turn.seqs?.length && !turn.action) {
+      const edit = button("Edit", () => this.#edit(turn));
+      edit.title = "Ask this differently, in a branch of its own";
+      said.querySelector(".under").prepend(edit);
+    }
     this.on.changed();
+  }
+
+  // The message becomes a field; what was said stays as it is, whatever comes of it.
+  #edit(turn) {
+    const { said } = this.parts.get(turn);
+    const back = () => {
+      said.classList.remove("edited");
+      said.querySelector("form").remove();
+      said.querySelector(".under > button")?.focus();
+    };
+    said.classList.add("edited");
+    said.append(branchForm(turn.href ? this.on.whole(turn.href) : turn.text, (text, key) => this.on.branch(turn, text, key), back));
+    this.on.changed();
+  }
+
+  // Where the last answer can be given again, its turn; null takes the wish away.
+  offerAgain(turn) {
+    if (turn) this.parts.get(turn).item.append(this.another);
+    else this.another.remove();
+  }
+
+  async #askAgain() {
+    const pressed = this.another.querySelector("button");
+    pressed.disabled = true;
+    await this.on.another();
+    pressed.disabled = false;
+  }
+
+  // The answer so far goes under a fold; the next one takes its place.
+  keepEarlier(turn) {
+    const { item, work, answer, tools } = this.parts.get(turn);
+    const kept = element("div", "kept", ...work.childNodes, ...answer.childNodes);
+    item.insertBefore(folded("earlier", ["An earlier answer"], () => [kept]), work);
+    tools.clear();
+  }
+
+  clearWork(turn) {
+    const { item, work, tools } = this.parts.get(turn);
+    for (const earlier of item.querySelectorAll(":scope > .earlier")) earlier.remove();
+    work.replaceChildren();
+    tools.clear();
+  }
+
+  // What was remembered for this answer, or why nothing was.
+  showRecalled(turn, item) {
+    const { work } = this.parts.get(turn);
+    work.querySelector(".recalled")?.remove();
+    const line = recalledLine(item);
+    if (line) work.prepend(line);
+    this.on.changed();
+  }
+
+  // One call of a tool, from its beginning to its end in one place.
+  showTool(turn, id, item) {
+    const { work, tools } = this.parts.get(turn);
+    const line = toolLine(item, tools.get(id), this.on.whole);
+    if (!tools.has(id)) work.append(line);
+    else tools.get(id).replaceWith(line);
+    tools.set(id, line);
+    this.on.changed();
+  }
+
+  // Puts one turn before the eyes, and in front of the keyboard.
+  reveal(turn) {
+    const { item } = this.parts.get(turn);
+    item.classList.add("found");
+    item.tabIndex = -1;
+    item.focus({ preventScroll: true });
+    return item;
   }
 
   #saidNotes(turn, state, detail, memory) {
@@ -88,7 +158,7 @@ export class View {
   }
 
   showMemory(turn, side, state) {
-    const mark = this.parts.get(turn)?.[side].querySelector(".small");
+    const mark = this.parts.get(turn)?.[side].querySelector(side === "said" ? ".under .small" : ":scope > .small:not(.stop)");
     if (mark) mark.replaceChildren(memoryMark(state));
   }
 
@@ -97,6 +167,10 @@ export class View {
     const dots = element("span", "dots", element("i"), element("i"), element("i"));
     dots.ariaHidden = "true";
     this.#fillAnswer(turn, element("p", "pending", dots, element("span", "", `${words}… `, slow)), this.#stop(turn));
+  }
+
+  showHeld(turn) {
+    this.#fillAnswer(turn, element("p", "pending", "Paused: this is answered once you resume the conversation."));
   }
 
   // The stream tells when it has stopped; until then the button shows that somebody wants it to.
@@ -155,10 +229,10 @@ export class View {
 
   #showFailure(turn, kind, item) {
     const [standard, advice] = ENDED[kind];
-    const reason = item.metadata?.reason ?? item.metadata?.policy?.reason;
+    const reason = item.metadata?.policy?.reason ?? item.metadata?.reason;
     const box = element("div", "ended", element("p", "", reason || standard), element("p", "", advice));
     box.dataset.kind = kind;
-    if (kind !== "denied" && turn.text) box.append(button("Send it again", () => this.on.again(turn.text)));
+    if (kind === "error" && turn.text) box.append(button("Send it again", () => this.on.again(turn.text)));
     const said = element("div", "body plain");
     if (kind === "cancelled") this.#fillText(said, item);
     this.#fillAnswer(turn, ...(said.textContent ? [said] : []), box);

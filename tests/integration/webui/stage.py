@@ -22,7 +22,8 @@ Stage = tuple[ScriptedGateway, WebUi]
 def a_stage() -> Iterator[Stage]:
     """A gateway and the page's server before it, with tight limits."""
     gateway = scripted_gateway(free_port())
-    webui = WebUi(gateway.base, UI_MAX_STREAMS=str(MAX_STREAMS), GATEWAY_MAX_BODY_BYTES="100000")
+    limits = {"GATEWAY_MAX_BODY_BYTES": "100000", "SESSION_IMPORT_MAX_BYTES": "200000"}
+    webui = WebUi(gateway.base, UI_MAX_STREAMS=str(MAX_STREAMS), **limits)
     try:
         yield gateway, webui
     finally:
