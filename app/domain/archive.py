@@ -54,12 +54,14 @@ class Chat:
 
 def branch(chat: Chat, seq: int, session_id: str) -> Chat:
     """What was said up to this number, as the beginning of another session: whole turns only, for what was owed in the
-    old session is not owed in the new one.
+    old session is not owed in the new one. Where that is nothing, its first message gives it its name.
     """
     ended = {event.turn_seq for event in chat.events if event.type in ENDS_A_TURN and event.seq <= seq}
     kept = [event for event in chat.events if event.seq <= seq and event.turn_seq in ended | {None}]
     origin = {"forked_from": chat.session_id, "forked_at": seq}
-    return transplanted(replace(chat, events=tuple(kept), metadata={**chat.metadata, **origin}), session_id)
+    metadata = {**chat.metadata, **origin}
+    begun = replace(chat, events=tuple(kept), metadata=metadata, title=chat.title if kept else None)
+    return transplanted(begun, session_id)
 
 
 def transplanted(chat: Chat, session_id: str) -> Chat:

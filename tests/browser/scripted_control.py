@@ -93,7 +93,8 @@ def _delete(gateway: ScriptedGateway, session: Session, _body: Body, _key: str |
 def _fork(gateway: ScriptedGateway, session: Session, body: Body, _key: str | None) -> Reply:
     branch = gateway.session(str(uuid.uuid4()))
     _copy(session.events[: body["seq"]], branch)
-    branch.title, branch.origin = session.title, {"forked_from": session.id, "forked_at": body["seq"]}
+    branch.title = session.title if branch.events else ""
+    branch.origin = {"forked_from": session.id, "forked_at": body["seq"]}
     return 200, {"status": "forked", "session_id": branch.id}
 
 

@@ -218,6 +218,15 @@ def test_a_branch_goes_its_own_way_from_a_moment_on(gateway: Gateway, answerer: 
         assert next(items)["message"] == "one"
 
 
+def test_a_branch_from_the_very_beginning_is_called_by_its_own_first_words(gateway: Gateway) -> None:
+    session_id = gateway.say("one")["session_id"]
+
+    new = call(gateway, "POST", f"/v1/sessions/{session_id}/fork", seq=0)["session_id"]
+    gateway.say("something else", new)
+
+    assert gateway.get(f"/v1/sessions/{new}").json()["title"] == "something else"
+
+
 def test_a_session_survives_its_own_deletion_as_a_document(gateway: Gateway, answerer: Answerer) -> None:
     session_id = an_id("s-")
     talk(gateway, answerer, session_id, ("one ä \U0001f600", "answer"), ("two", "answer to two"))

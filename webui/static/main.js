@@ -198,6 +198,7 @@ class Page {
     this.conversation.accepted(entry.key, receipt.event_id);
     if (this.stream === null || this.state === "unknown") this.listen();
     if (this.head.session === null) this.head.show(this.sessionId);
+    else if (!this.head.session.title) this.head.refresh();
   }
 
   hurry() {
