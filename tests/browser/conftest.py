@@ -97,6 +97,7 @@ def stage() -> Iterator[tuple[ScriptedGateway, WebUi]]:
 def gateway(stage: tuple[ScriptedGateway, WebUi]) -> Iterator[ScriptedGateway]:
     running = stage[0]
     running.script = Script()
+    running.sessions.clear()
     yield running
     running.script = Script()
     if running.is_away:

@@ -106,7 +106,11 @@ def _copy(events: list[Body], into: Session) -> None:
 
 
 def _document(session: Session) -> Body:
-    return {"session_id": session.id, "title": session.title, "events": [{"payload": event} for event in session.events]}
+    return {
+        "session_id": session.id,
+        "title": session.title,
+        "events": [{"payload": event} for event in session.events],
+    }
 
 
 def _bring_back(gateway: ScriptedGateway, body: Mapping[str, Any]) -> Reply:

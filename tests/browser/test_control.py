@@ -2,9 +2,9 @@
 
 import re
 
-import pytest
 from playwright.sync_api import Page, expect
 
+from app.domain.actions import REQUESTS, Action
 from app.domain.events import EventType
 from tests.browser.scripted_gateway import ScriptedGateway, Session
 from tests.browser.test_page import say, session_of
@@ -168,24 +168,17 @@ def test_a_held_conversation_says_so_takes_messages_and_goes_on_when_released(
     expect(page.locator(".turn").last.locator(".answer strong")).to_have_text("two")
 
 
-@pytest.mark.parametrize(
-    ("label", "asked"),
-    [
-        ("Summarize", "Summarize our conversation so far in a few sentences."),
-        ("Next steps", "List the next steps that follow from our conversation, most important first."),
-        ("Status report", "Give a short status report: what is done, what is open, what is in the way."),
-        ("Nudge", "Go on from where you stopped."),
-    ],
-)
-def test_a_quick_action_asks_with_one_press(page: Page, gateway: ScriptedGateway, label: str, asked: str) -> None:
+def test_quick_actions_ask_with_one_press(page: Page, gateway: ScriptedGateway) -> None:
     quick = page.get_by_role("group", name="Quick actions")
     expect(quick).to_be_hidden()
     answered(page, "one")
+    labels = {"Summarize": "summarize", "Next steps": "next_steps", "Status report": "status_report", "Nudge": "nudge"}
 
-    quick.get_by_role("button", name=label).click()
+    for label, action in labels.items():
+        quick.get_by_role("button", name=label).click()
+        expect(page.locator(".turn").last.locator(".answer strong")).to_have_text(REQUESTS[Action(action)])
 
-    expect(page.locator(".turn").last.locator(".answer strong")).to_have_text(asked)
-    assert gateway.said(session_of(page)) == ["one", asked]
+    assert gateway.said(session_of(page)) == ["one", *(REQUESTS[Action(each)] for each in labels.values())]
     expect(page.locator(".turn").last.locator(".said .memory")).to_have_count(0)
 
 
@@ -229,7 +222,9 @@ def test_a_tool_that_no_message_asked_for_stands_for_itself(page: Page, gateway:
 
 def test_memories_that_were_used_can_be_read_and_their_absence_is_said(page: Page, gateway: ScriptedGateway) -> None:
     told = {"content": "<b>Miso</b> is my cat", "role": "user", "session_id": "other", "created_at": None}
-    gateway.script.work = lambda session: session.add(EventType.CONTEXT, "c-1", "", {"results": [told], "degraded": False})
+    gateway.script.work = lambda session: session.add(
+        EventType.CONTEXT, "c-1", "", {"results": [told], "degraded": False}
+    )
     answered(page, "who is Miso?")
     page.get_by_text("1 memory used").click()
     expect(page.locator(".recalled q")).to_have_text("<b>Miso</b> is my cat")

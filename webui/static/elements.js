@@ -20,6 +20,9 @@ export function folded(className, head, body) {
   return made;
 }
 
+// A point in time in this reader's own way; the year only where it is another one.
 export function moment(at) {
-  return new Date(at).toLocaleString([], { dateStyle: "medium", timeStyle: "short" });
+  const time = new Date(at);
+  const year = time.getFullYear() === new Date().getFullYear() ? {} : { year: "numeric" };
+  return time.toLocaleString([], { month: "short", day: "numeric", hour: "numeric", minute: "2-digit", ...year });
 }

@@ -111,8 +111,8 @@ class Page {
     this.live = false;
     save("session", exists ? id : "");
     history.replaceState(null, "", exists ? `#${id}` : location.pathname);
-    this.view.clear();
     this.conversation = new Conversation(this.view, this.features);
+    this.view.clear();
     this.head.show(exists ? id : null);
     this.tell("");
     for (const entry of this.outbox.entries(id)) {

@@ -66,7 +66,9 @@ def test_a_body_over_the_limit_is_413_and_never_reaches_the_gateway(webui: WebUi
     assert len(gateway.requests) == before
 
 
-def test_conversations_to_bring_back_may_be_larger_up_to_their_own_limit(webui: WebUi, gateway: ScriptedGateway) -> None:
+def test_conversations_to_bring_back_may_be_larger_up_to_their_own_limit(
+    webui: WebUi, gateway: ScriptedGateway
+) -> None:
     chats = {"chats": [{"session_id": "brought-back", "events": [], "title": "x" * 100_001}]}
 
     assert requests.post(f"{webui.base}/v1/sessions/import", json=chats, timeout=10).status_code == 200
