@@ -11,11 +11,21 @@ from tests.browser.scripted_gateway import ScriptedGateway, Session
 
 Body = dict[str, Any]
 Reply = tuple[int, Body]
-NOT_FOUND: Reply = (404, {"title": "Not Found", "status": 404, "detail": "there is no such session"})
+_NOT_FOUND: Reply = (404, {"title": "Not Found", "status": 404, "detail": "there is no such session"})
 _SAID = ("user", "assistant.final")
 
 
-def told(session: Session) -> Body:
+def read(gateway: ScriptedGateway, parts: list[str], query: str) -> Reply:
+    """The list of sessions, one of them, or where words were said (`parts`: a path without slashes)."""
+    if parts == ["v1", "sessions"]:
+        return 200, _listed(gateway)
+    if parts == ["v1", "sessions", "search"]:
+        return _found(gateway, query)
+    session = gateway.sessions.get(parts[2]) if parts[:2] == ["v1", "sessions"] and len(parts) == 3 else None
+    return (200, _told(session)) if session else _NOT_FOUND
+
+
+def _told(session: Session) -> Body:
     """The session as lists show it."""
     return {
         "session_id": session.id, "title": session.title or None, "paused": session.paused, "metadata": session.origin,
@@ -23,13 +33,13 @@ def told(session: Session) -> Body:
     }  # fmt: skip
 
 
-def listed(gateway: ScriptedGateway) -> Body:
+def _listed(gateway: ScriptedGateway) -> Body:
     """Every session in which something was said, newest first."""
     found = [one for one in gateway.sessions.values() if one.events]
-    return {"items": [told(one) for one in reversed(found)], "next_cursor": None}
+    return {"items": [_told(one) for one in reversed(found)], "next_cursor": None}
 
 
-def found(gateway: ScriptedGateway, query: str) -> Reply:
+def _found(gateway: ScriptedGateway, query: str) -> Reply:
     """Where all of these words were said, newest first."""
     try:
         words = search_words(query)
@@ -53,12 +63,10 @@ def change(gateway: ScriptedGateway, method: str, parts: list[str], body: Body, 
         return 200, {"chats": [_document(gateway.sessions[body["session_id"]])]}
     if parts == ["v1", "sessions", "import"]:
         return _bring_back(gateway, body)
-    if parts[:1] != ["v1"] or parts[1] not in ("session", "sessions") or len(parts) < 3:
+    deed = _DEEDS.get((method, *parts[3:])) if parts[:2] in (["v1", "session"], ["v1", "sessions"]) else None
+    if deed is None or parts[2:] in (["message"], ["search"]):
         return None
-    deed = _DEEDS.get((method, *parts[3:]))
-    if deed is None:
-        return None
-    return deed(gateway, gateway.sessions[parts[2]], body, key) if parts[2] in gateway.sessions else NOT_FOUND
+    return deed(gateway, gateway.sessions[parts[2]], body, key) if parts[2] in gateway.sessions else _NOT_FOUND
 
 
 def _act(gateway: ScriptedGateway, body: Body, key: str | None) -> Reply:
@@ -78,6 +86,11 @@ def _again(gateway: ScriptedGateway, session: Session, _body: Body, key: str | N
 def _hold(_gateway: ScriptedGateway, session: Session, body: Body, _key: str | None) -> Reply:
     session.paused = body["paused"]
     return 200, {"status": "paused" if session.paused else "released", "session_id": session.id}
+
+
+def _stop(_gateway: ScriptedGateway, session: Session, _body: Body, _key: str | None) -> Reply:
+    session.stopped = True
+    return 200, {"cancelled": True}
 
 
 def _name(_gateway: ScriptedGateway, session: Session, body: Body, _key: str | None) -> Reply:
@@ -125,5 +138,5 @@ def _bring_back(gateway: ScriptedGateway, body: Mapping[str, Any]) -> Reply:
 
 _DEEDS: dict[tuple[str, ...], Callable[[ScriptedGateway, Session, Body, str | None], Reply]] = {
     ("POST", "regenerate"): _again, ("POST", "pause"): _hold, ("PATCH",): _name, ("DELETE",): _delete,
-    ("POST", "fork"): _fork,
+    ("POST", "fork"): _fork, ("POST", "cancel"): _stop,
 }  # fmt: skip

@@ -44,20 +44,13 @@ class Handler(BaseHTTPRequestHandler):
         parts = path.strip("/").split("/")
         if path == "/ui/config.json":
             self.reply(200, self.gateway.script.config)
-        elif path == "/v1/sessions":
-            self.reply(200, scripted_control.listed(self.gateway))
-        elif path == "/v1/sessions/search":
-            query = parse_qs(urlsplit(self.path).query)["q"][0]
-            self.reply(*(self.gateway.script.refusal or scripted_control.found(self.gateway, query)))
-        elif parts[:2] == ["v1", "sessions"] and len(parts) == 3:
-            known = self.gateway.sessions.get(parts[2])
-            self.reply(*((200, scripted_control.told(known)) if known else scripted_control.NOT_FOUND))
         elif parts[:2] == ["v1", "session"] and parts[-1] == "events":
             self.stream(parts[2])
-        elif parts[:2] == ["v1", "sessions"] and parts[-1] == "events":
-            self.reply(200, {"events": [{"payload": event} for event in self.gateway.session(parts[2]).events[:1]]})
+        elif self.gateway.script.refusal and path == "/v1/sessions/search":
+            self.reply(*self.gateway.script.refusal)
         else:
-            self.reply(404, {"title": "Not Found", "status": 404, "detail": "there is no such thing"})
+            query = parse_qs(urlsplit(self.path).query).get("q", [""])[0]
+            self.reply(*scripted_control.read(self.gateway, parts, query))
 
     def do_POST(self) -> None:
         path = self._note()
@@ -67,18 +60,18 @@ class Handler(BaseHTTPRequestHandler):
         except ValueError:
             self.reply(400, {"status": 400, "detail": "the body is no JSON"})
             return
-        script, key = self.gateway.script, self.headers.get("Idempotency-Key")
-        if not script.refusal and (reply := self._changed(path, body, key)):
-            self.reply(*reply)
-            return
-        if path.endswith("/cancel") and not script.refusal:
-            self.gateway.session(path.split("/")[3]).stopped = True
-            self.reply(200, {"cancelled": True})
-        elif not script.refusal and path != "/v1/session/message":
-            self.reply(200, {"echo": body, "cookie": self.headers.get("Cookie")}, {"Set-Cookie": "b=2"})
-        elif script.refusal:
-            status, problem = script.refusal
+        if self.gateway.script.refusal:
+            status, problem = self.gateway.script.refusal
             self.reply(status, problem, {"Retry-After": "1"} if status == 503 else {})
+        else:
+            self._take(path, body, self.headers.get("Idempotency-Key"))
+
+    def _take(self, path: str, body: Any, key: str | None) -> None:
+        script = self.gateway.script
+        if reply := scripted_control.change(self.gateway, self.command, path.strip("/").split("/"), body, key):
+            self.reply(*reply)
+        elif path != "/v1/session/message":
+            self.reply(200, {"echo": body, "cookie": self.headers.get("Cookie")}, {"Set-Cookie": "b=2"})
         else:
             receipt = self.gateway.accept(body, key)
             if script.unanswered:
@@ -86,9 +79,6 @@ class Handler(BaseHTTPRequestHandler):
                 self.connection.shutdown(SHUT_RDWR)
                 return
             self.reply(200, receipt)
-
-    def _changed(self, path: str, body: Any, key: str | None) -> tuple[int, Any] | None:
-        return scripted_control.change(self.gateway, self.command, path.strip("/").split("/"), body, key)
 
     def do_PATCH(self) -> None:
         self.do_POST()
