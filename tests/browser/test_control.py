@@ -89,7 +89,7 @@ def test_an_edited_message_opens_a_branch_that_says_where_it_came_from(page: Pag
     page.keyboard.press("Enter")
 
     expect(page.locator(".turn").last.locator(".answer strong")).to_have_text("two, but better")
-    expect(page.locator("#origin")).to_have_text("A branch of one. That one goes on as it was.")
+    expect(page.locator("#origin")).to_have_text("A branch of “one”. That one goes on as it was.")
     assert session_of(page) != source
     assert gateway.said(session_of(page)) == ["one", "two, but better"]
     assert gateway.said(source) == ["one", "two"]

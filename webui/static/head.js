@@ -71,7 +71,7 @@ export class SessionHead {
       origin.replaceChildren("A branch of a conversation that has been deleted since.");
     } else {
       const link = Object.assign(document.createElement("a"), { href: `#${from}`, textContent: source.title || "another conversation" });
-      origin.replaceChildren("A branch of ", link, ". That one goes on as it was.");
+      origin.replaceChildren("A branch of “", link, "”. That one goes on as it was.");
     }
     this.on.grown();
   }

@@ -29,7 +29,7 @@ export class Follow {
     this.frame ??= requestAnimationFrame(() => {
       this.frame = undefined;
       if (!this.scroller.querySelector(".turn")) this.scroller.scrollTop = 0;
-      else if (this.target) this.target.scrollIntoView({ block: "center" });
+      else if (this.target) this.#show(this.target);
       else if (this.following) this.scroller.scrollTop = this.scroller.scrollHeight;
       else this.#look();
     });
@@ -43,6 +43,11 @@ export class Follow {
     const release = () => (this.target = undefined);
     setTimeout(release, HOLD_MS);
     for (const wish of ["wheel", "touchmove", "keydown"]) addEventListener(wish, release, { once: true, passive: true });
+  }
+
+  // From its beginning where it is longer than the window.
+  #show(target) {
+    target.scrollIntoView({ block: target.offsetHeight < this.scroller.clientHeight ? "center" : "start" });
   }
 
   toEnd() {

@@ -124,6 +124,7 @@ export class View {
   // Puts one turn before the eyes, and in front of the keyboard.
   reveal(turn) {
     const { item } = this.parts.get(turn);
+    this.list.querySelector(".found")?.classList.remove("found");
     item.classList.add("found");
     item.tabIndex = -1;
     item.focus({ preventScroll: true });

@@ -14,10 +14,10 @@ export function recalledLine(item) {
   if (late) return element("p", "recalled", "Answered without memories: recall was left out, it took too long.");
   if (!results.length) {
     if (truncated) return element("p", "recalled", "Memories were used; they are too long to be shown here.");
-    return degraded ? element("p", "recalled", "Answered without memories: the memory service does not answer.") : null;
+    return degraded ? element("p", "recalled", "Answered without memories: the memory service did not answer in time.") : null;
   }
   const words = `${results.length} ${results.length === 1 ? "memory" : "memories"} used`;
-  const head = degraded ? `${words}, without the memory service` : words;
+  const head = degraded ? `${words}; the memory service did not answer in time` : words;
   return folded("recalled", [head], () => [element("ul", "", ...results.map((each) => memory(each)))]);
 }
 
