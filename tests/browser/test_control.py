@@ -67,9 +67,10 @@ def test_a_wish_that_reaches_nobody_is_said_and_repeated_under_one_key(page: Pag
     gateway.script.refusal = NOT_NOW
     page.get_by_role("button", name="Answer again").click()
     expect(page.get_by_role("alert")).to_have_text("The database does not answer.")
+    expect(page.get_by_role("button", name="Answer again")).to_be_focused()
     gateway.script.refusal = None
 
-    page.get_by_role("button", name="Answer again").click()
+    page.keyboard.press("Enter")
     expect(page.locator(".earlier")).to_be_visible()
     expect(page.get_by_role("alert")).to_be_hidden()
     keys = [fields["idempotency-key"] for _, path, fields in gateway.requests if path.endswith("/regenerate")]

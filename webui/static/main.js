@@ -34,7 +34,7 @@ class Page {
       failed: (sentence) => this.tell(sentence),
     });
     this.view = new View(by("turns"), {
-      another: () => this.quick.another(),
+      another: () => this.another(),
       branch: (turn, text, key) => this.branch(turn, text, key),
       stop: (eventId) => this.stop(eventId),
       whole: (href) => this.whole(href),
@@ -151,6 +151,13 @@ class Page {
   tell(sentence) {
     by("deed-note").textContent = sentence;
     by("deed-note").hidden = !sentence;
+  }
+
+  // The button that was pressed goes away: the keyboard stays with the conversation.
+  async another() {
+    const kept = await this.quick.another();
+    if (kept) by("scroller").focus({ preventScroll: true });
+    return kept;
   }
 
   // The same question put differently: a session that begins with all that was said before it.

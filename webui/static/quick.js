@@ -18,6 +18,7 @@ export class QuickActions {
     this.on.asked();
     await this.once(`${id} ${action}`, (key) => call("POST", "/v1/session/action", { body: { session_id: id, action }, key }));
     pressed.disabled = false;
+    if (document.activeElement === document.body) pressed.focus({ preventScroll: true });
   }
 
   // Have the last message answered again; true once that is kept.

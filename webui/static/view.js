@@ -83,8 +83,9 @@ export class View {
   async #askAgain() {
     const pressed = this.another.querySelector("button");
     pressed.disabled = true;
-    await this.on.another();
+    const kept = await this.on.another();
     pressed.disabled = false;
+    if (!kept) pressed.focus({ preventScroll: true });
   }
 
   // The answer so far goes under a fold; the next one takes its place.
