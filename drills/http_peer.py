@@ -2,6 +2,8 @@
 
 import threading
 from abc import ABC, abstractmethod
+from collections.abc import Iterator
+from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from types import TracebackType
 from typing import Any, Self
@@ -14,10 +16,25 @@ class HttpPeer:
     """
 
     def __init__(self, name: str, handler: type["QuietHandler"]) -> None:
-        self._server = _Server(("127.0.0.1", 0), handler)
+        self._name, self._handler = name, handler
+        self._listen(0)
+        self.port = int(self._server.server_address[1])
+        self.address = f"http://127.0.0.1:{self.port}"
+
+    def _listen(self, port: int) -> None:
+        self._server = _Server(("127.0.0.1", port), self._handler)
         self._server.peer = self
-        self._thread = threading.Thread(target=self._server.serve_forever, name=name, daemon=True)
-        self.address = f"http://127.0.0.1:{self._server.server_address[1]}"
+        self._thread = threading.Thread(target=self._server.serve_forever, name=self._name, daemon=True)
+
+    @contextmanager
+    def away(self) -> Iterator[None]:
+        """While the block runs, nobody listens on its port; who is being answered hears the answer to its end."""
+        self._end()
+        try:
+            yield
+        finally:
+            self._listen(self.port)
+            self._thread.start()
 
     def __enter__(self) -> Self:
         self._thread.start()
@@ -26,6 +43,9 @@ class HttpPeer:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
+        self._end()
+
+    def _end(self) -> None:
         self._server.shutdown()
         self._server.server_close()
         self._thread.join()

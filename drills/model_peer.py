@@ -33,14 +33,24 @@ class ModelPeer(HttpPeer):
     """
 
     def __init__(self, pace: Callable[[str], float] = at_once) -> None:
-        super().__init__("model-peer", _Handler)
+        super().__init__("model-peer", ModelHandler)
         self.url = f"{self.address}/v1"
         self.pace = pace
+        self.manner: Callable[[str], Manner | None] = well
         self.asked: Callable[[str, int], None] = _nobody
 
     def listen_to(self, asked: Callable[[str, int], None]) -> None:
         """Have this called with every message and the port of the connection that it came by, before its answer."""
         self.asked = asked
+
+    @contextmanager
+    def in_manner(self, choose: "Callable[[str], Manner | None]") -> Iterator[None]:
+        """While the block runs, an answer to a message for which this chooses a manner is streamed in that manner."""
+        usual, self.manner = self.manner, choose
+        try:
+            yield
+        finally:
+            self.manner = usual
 
     @contextmanager
     def at_pace(self, pace: Callable[[str], float]) -> Iterator[None]:
@@ -52,11 +62,17 @@ class ModelPeer(HttpPeer):
             self.pace = usual
 
 
+def well(_text: str) -> None:
+    """Every answer is as it should be."""
+
+
 def _nobody(_text: str, _port: int) -> None:
     """Nobody listens."""
 
 
-class _Handler(QuietHandler):
+class ModelHandler(QuietHandler):
+    """One connection to the model, and what a manner may say on it."""
+
     protocol_version = "HTTP/1.1"
 
     def get(self) -> None:
@@ -70,26 +86,47 @@ class _Handler(QuietHandler):
         text = _last_message(request)
         self.server.peer.asked(text, self.client_address[1])
         answer = answer_to(text)
-        if request.get("stream"):
-            self._stream(request, answer, self.server.peer.pace(text))
-        else:
+        if not request.get("stream"):
             choice = {"index": 0, "message": {"role": "assistant", "content": answer}, "finish_reason": "stop"}
             self._json(_body("chat.completion", [choice]) | {"usage": _usage(answer)})
+        elif manner := self.server.peer.manner(text):
+            self.close_connection = True
+            manner(self, answer)
+        else:
+            self._stream(request, answer, self.server.peer.pace(text))
 
     def _stream(self, request: Mapping[str, Any], answer: str, pause: float) -> None:
-        self.send_response(200)
-        self.send_header("Content-Type", "text/event-stream")
+        self.begin()
+        for chunk in _chunks(answer):
+            self.event(chunk)
+            time.sleep(pause)
+        if (request.get("stream_options") or {}).get("include_usage"):
+            self.event(_body("chat.completion.chunk", []) | {"usage": _usage(answer)})
+        self.done()
+
+    def begin(self, content_type: str = "text/event-stream", status: int = 200) -> None:
+        """The head of an answer that ends with its connection."""
+        self.send_response(status)
+        self.send_header("Content-Type", content_type)
         self.send_header("Connection", "close")
         self.end_headers()
         self.close_connection = True
-        for chunk in _chunks(answer):
-            self._event(chunk)
-            time.sleep(pause)
-        if (request.get("stream_options") or {}).get("include_usage"):
-            self._event(_body("chat.completion.chunk", []) | {"usage": _usage(answer)})
+
+    def say(self, content: str) -> None:
+        """Some words of the answer."""
+        self.event(_piece({"content": content}, None))
+
+    def ask(self, tool: str, arguments: str) -> None:
+        """One call of a tool, and that it was all."""
+        asked = {"index": 0, "id": "call_1", "type": "function", "function": {"name": tool, "arguments": arguments}}
+        self.event(_piece({"tool_calls": [asked]}, "tool_calls"))
+
+    def done(self) -> None:
+        """That this was all."""
         self.wfile.write(b"data: [DONE]\n\n")
 
-    def _event(self, body: Mapping[str, Any]) -> None:
+    def event(self, body: Mapping[str, Any]) -> None:
+        """One piece of the stream, whatever it is."""
         self.wfile.write(b"data: " + json.dumps(body).encode() + b"\n\n")
 
     def _json(self, body: Mapping[str, Any]) -> None:
@@ -99,6 +136,10 @@ class _Handler(QuietHandler):
         self.send_header("Content-Length", str(len(payload)))
         self.end_headers()
         self.wfile.write(payload)
+
+
+Manner = Callable[[ModelHandler, str], None]
+"""A way to give an answer that is not the usual one; it says on the connection what it likes."""
 
 
 def _last_message(request: Mapping[str, Any]) -> str:

@@ -15,12 +15,12 @@ def broken_streams(record: Record) -> list[str]:
     return [
         f"{transcript.kind} stream of {transcript.session_id}: {words}"
         for transcript in record.transcripts
-        for words in [*_breaks(transcript.items), *_differences(transcript, sessions.get(transcript.session_id, []))]
+        for words in [*breaks(transcript.items), *_differences(transcript, sessions.get(transcript.session_id, []))]
     ]
 
 
-def _breaks(items: Iterable[Item]) -> list[str]:
-    """Gaps, repeats and text that does not join, in the order in which they were told."""
+def breaks(items: Iterable[Item]) -> list[str]:
+    """Gaps, repeats and text that does not join, in the order in which they were told, within one reader's items."""
     last, text = 0, ""
     found: list[str] = []
     for item in items:
