@@ -40,6 +40,8 @@ task_default_queue = str(Queue.MAINTENANCE)
 task_routes = {str(task): {"queue": str(queue)} for task, queue in QUEUE_OF.items()}
 task_acks_late = False
 worker_prefetch_multiplier = 1
+# Of the workers that name none themselves.
+worker_concurrency = _settings.conversation_concurrency
 worker_hijack_root_logger = False
 worker_send_task_events = True
 worker_cancel_long_running_tasks_on_connection_loss = False

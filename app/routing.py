@@ -113,11 +113,12 @@ class Worker:
     queues: tuple[Queue, ...]
     modules: tuple[str, ...]
     pool: str
-    concurrency: int
+    concurrency: int | None
+    """None where a setting says it (`celeryconfig.py`)."""
 
 
 WORKERS: dict[ProcessName, Worker] = {
-    ProcessName.WORKER_CONVERSATION: Worker((Queue.CONVERSATION,), ("tasks.conversation",), "threads", 8),
+    ProcessName.WORKER_CONVERSATION: Worker((Queue.CONVERSATION,), ("tasks.conversation",), "threads", None),
     # A thread only watches over its call, which runs in a process of its own (docs/adr/0013).
     ProcessName.WORKER_TOOLS: Worker((Queue.TOOLS,), ("tasks.tools",), "threads", 4),
     ProcessName.WORKER_DELIVERY: Worker(
@@ -139,7 +140,7 @@ def command(process: ProcessName) -> tuple[str, ...]:
             "--queues", ",".join(worker.queues),
             "--include", ",".join(("tasks.process", *worker.modules)),
             "--pool", worker.pool,
-            "--concurrency", str(worker.concurrency),
+            *(("--concurrency", str(worker.concurrency)) if worker.concurrency else ()),
             "--hostname", f"{process}@%h",
             "--without-gossip", "--without-mingle", "--loglevel", "WARNING",
         )  # fmt: skip

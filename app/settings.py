@@ -79,6 +79,7 @@ class Settings(CoreSettings):
         True, "models may be on inner addresses (this machine, private networks); link-local ones are never called"
     )
     llm_is_toy: bool = setting(False, "set by the launcher when it runs the built-in model; the page says so")
+    conversation_concurrency: int = setting(32, "answers that one conversation worker gives at once", ge=1, le=512)
     budget_limit_tokens: int = setting(0, "tokens a tenant may spend in a day, UTC; 0 = as many as it likes", ge=0)
     system_prompt: str = setting("You are a helpful assistant.", "first message of every conversation")
 

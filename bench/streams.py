@@ -33,7 +33,7 @@ DOORS = {
         "Sec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==\r\n",
     ),
 }
-_PARTS = {"postgres", "migrations", "redis", "gateway", "worker-conversation", "beat"}
+_PARTS = {"postgres", "migrations", "redis", "brain", "gateway", "worker-conversation", "beat"}
 _STAMP = re.compile(rb"(?<![0-9])([0-9]{9,20}) ")
 Heard = list[tuple[int, bytes]]
 

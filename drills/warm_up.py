@@ -5,19 +5,23 @@ has its size, and the comparison of before and after may be strict.
 """
 
 import socket
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, suppress
 from urllib.parse import urlsplit
 
 from drills.trouble import Stage
 
-STREAMS, QUESTIONS = 64, 96
+STREAMS, QUESTIONS, ANSWERS, CLIENTS = 64, 96, 40, 8
 ANSWER_SECONDS = 10.0
 
 
 def fill_pools(stage: Stage) -> None:
-    """Many open streams and, beside them, many questions at once; returns when all are answered and closed."""
+    """Many answers at once, many open streams and, beside them, many questions; returns when the questions are answered
+    and the streams closed.
+    """
     tenant = f"{stage.target.tenant}-warm"
-    stage.post("hello", tenant)
+    with ThreadPoolExecutor(CLIENTS) as clients:
+        list(clients.map(lambda number: stage.post("hello", tenant, f"{tenant}-{number}"), range(1, ANSWERS + 1)))
     gateway, brain = stage.target.gateway, stage.stack.url("brain")
     with ExitStack() as held:
         lines = [_asked(held, gateway, f"/v1/session/{tenant}-1/events") for _ in range(STREAMS)]

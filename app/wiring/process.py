@@ -103,4 +103,9 @@ class Process:
 @lru_cache(maxsize=1)
 def this_process() -> Process:
     """This process, from its environment."""
-    return Process(settings())
+    return Process(settings(), pool_size_of(settings()))
+
+
+def pool_size_of(settings: Settings) -> int:
+    """Connections for a worker's threads. While they listen to a model they hold none, so a few serve many."""
+    return 10 + settings.conversation_concurrency // 10

@@ -85,9 +85,10 @@ def stage() -> Iterator[Stage]:
     server.server_close()
 
 
-def test_streams_and_questions_are_open_at_once_and_all_are_let_go(stage: Stage) -> None:
+def test_answers_streams_and_questions_are_asked_for_at_once_and_all_are_let_go(stage: Stage) -> None:
     warm_up.fill_pools(stage)
 
+    assert _Everything.asked["/v1/session/message"] == warm_up.ANSWERS
     assert _Everything.asked["/v1/session/t1-warm-1/events"] == warm_up.STREAMS
     assert _Everything.asked["/v1/sessions/t1-warm-1/events"] == warm_up.QUESTIONS
     assert _Everything.asked["/memory/items"] == warm_up.QUESTIONS
