@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from typing import Any
 
 from app.domain.tokens import estimate_tokens
@@ -59,7 +59,9 @@ class ToolOffer:
     @property
     def tokens(self) -> int:
         """An estimate: a model reads the offer as JSON."""
-        return estimate_tokens(json.dumps(asdict(self), ensure_ascii=False))
+        # Not `asdict`: it copies the whole schema.
+        offer = {"name": self.name, "description": self.description, "parameters": self.parameters}
+        return estimate_tokens(json.dumps(offer, ensure_ascii=False))
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,7 +6,10 @@ A model may ask for anything. Whatever is wrong with an ask is told to the model
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import lru_cache
 from typing import Any
+
+from pydantic import BaseModel
 
 from app.domain.conversation import Turn
 from app.domain.dialogue import Answer, ToolAsk, ToolOffer
@@ -36,7 +39,13 @@ def offers(turn: Turn, tooling: Tooling) -> tuple[ToolOffer, ...]:
     if turn.request.tools or turn.steps >= tooling.max_steps:
         return turn.request.tools
     tools = sorted(tooling.toolbox.values(), key=lambda tool: tool.name)
-    return tuple(ToolOffer(tool.name, tool.description, tool.arguments.model_json_schema()) for tool in tools)
+    return tuple(_offer(tool.name, tool.description, tool.arguments) for tool in tools)
+
+
+@lru_cache(maxsize=256)
+def _offer(name: str, description: str, arguments: type[BaseModel]) -> ToolOffer:
+    """Making a schema takes milliseconds, and a tool never changes."""
+    return ToolOffer(name, description, arguments.model_json_schema())
 
 
 def asks_for_the_caller(turn: Turn, answer: Answer) -> tuple[ToolAsk, ...]:
