@@ -2,7 +2,7 @@
 .DEFAULT_GOAL := help
 .PHONY: help run status logs stop test test-unit coverage lint format types imports work dead-letters \
 	rebuild-replica rebuild-brain prove drill drill-outage test-sabotage bench bench-start bench-claims bench-budgets bench-drain bench-recovery bench-memory \
-	bench-streams bench-brain bench-browse bench-search bench-replicator lock clean \
+	bench-streams bench-conversation bench-brain bench-browse bench-search bench-replicator lock clean \
 	install install-test
 
 PORT_OFFSET ?= 0
@@ -82,7 +82,7 @@ drill: install-test ## the whole fault campaign (FAULT=F12 only one, SMOKE=1 fiv
 		$(if $(SEED),--seed $(SEED)) $(if $(MINUTES),--minutes $(MINUTES)) $(if $(RATE),--rate $(RATE)) \
 		$(if $(DATA),--data $(DATA))
 
-bench: bench-start bench-claims bench-budgets bench-recovery bench-streams bench-memory ## every benchmark
+bench: bench-start bench-claims bench-budgets bench-recovery bench-conversation bench-streams bench-memory ## every benchmark
 
 bench-start: install ## seconds to start, memory and processor of the idle stack
 	@$(BIN)/python -m bench.start
@@ -98,6 +98,9 @@ bench-drain: install ## a backlog of 10,000 memories, against a bare loop over t
 
 bench-recovery: install ## from the SIGKILL of a conversation worker to the first token of the resumed answer
 	@$(BIN)/python -m bench.recovery
+
+bench-conversation: install ## a whole turn against the model asked directly, 200 turns at once, messages taken in
+	@$(BIN)/python -m bench.conversation
 
 bench-streams: install ## a word from the model's socket to the reader's, with one reader and with a hundred
 	@$(BIN)/python -m bench.streams
