@@ -39,9 +39,16 @@ class ModelPeer(HttpPeer):
         self.manner: Callable[[str], Manner | None] = well
         self.asked: Callable[[str, int], None] = _nobody
 
-    def listen_to(self, asked: Callable[[str, int], None]) -> None:
-        """Have this called with every message and the port of the connection that it came by, before its answer."""
+    @contextmanager
+    def heard_by(self, asked: Callable[[str, int], None]) -> Iterator[None]:
+        """While the block runs, this is called with every message and the port of the connection that it came by, before
+        its answer.
+        """
         self.asked = asked
+        try:
+            yield
+        finally:
+            self.asked = _nobody
 
     @contextmanager
     def in_manner(self, choose: "Callable[[str], Manner | None]") -> Iterator[None]:

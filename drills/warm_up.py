@@ -5,6 +5,8 @@ has its size, and the comparison of before and after may be strict.
 """
 
 import socket
+import threading
+import time
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, suppress
 from urllib.parse import urlsplit
@@ -12,7 +14,8 @@ from urllib.parse import urlsplit
 from drills.trouble import Stage
 
 STREAMS, QUESTIONS, ANSWERS, CLIENTS = 64, 96, 40, 8
-ANSWER_SECONDS = 10.0
+ANSWER_SECONDS, BEGIN_SECONDS = 10.0, 10.0
+LONG_PAUSE = 0.5
 
 
 def fill_pools(stage: Stage) -> None:
@@ -20,8 +23,7 @@ def fill_pools(stage: Stage) -> None:
     and the streams closed.
     """
     tenant = f"{stage.target.tenant}-warm"
-    with ThreadPoolExecutor(CLIENTS) as clients:
-        list(clients.map(lambda number: stage.post("hello", tenant, f"{tenant}-{number}"), range(1, ANSWERS + 1)))
+    _begin_answers(stage, tenant)
     gateway, brain = stage.target.gateway, stage.stack.url("brain")
     with ExitStack() as held:
         lines = [_asked(held, gateway, f"/v1/session/{tenant}-1/events") for _ in range(STREAMS)]
@@ -32,6 +34,17 @@ def fill_pools(stage: Stage) -> None:
         for line in lines:
             with suppress(OSError):
                 line.recv(64)
+
+
+def _begin_answers(stage: Stage, tenant: str) -> None:
+    """Have so many long answers begun that a worker needs every thread it may have."""
+    begun = threading.Semaphore(0)
+    deadline = time.monotonic() + BEGIN_SECONDS
+    with stage.model.heard_by(lambda _text, _port: begun.release()), stage.model.at_pace(lambda _text: LONG_PAUSE):
+        with ThreadPoolExecutor(CLIENTS) as clients:
+            list(clients.map(lambda number: stage.post("hello", tenant, f"{tenant}-{number}"), range(1, ANSWERS + 1)))
+        for _ in range(ANSWERS):
+            begun.acquire(timeout=max(0.0, deadline - time.monotonic()))
 
 
 def _asked(held: ExitStack, server: str, path: str) -> socket.socket:

@@ -1,7 +1,6 @@
 """What can happen to workers: killed, stopped past their lease, killed by one message every time."""
 
 import time
-from contextlib import ExitStack
 
 import psutil
 
@@ -93,9 +92,7 @@ def send_a_killer(stage: Stage, name: str, most: int, end: str, deaths: int) -> 
             asker.kill()
             stage.felt += 1
 
-    with ExitStack() as undo:
-        stage.model.listen_to(strike)
-        undo.callback(stage.model.listen_to, lambda _text, _port: None)
+    with stage.model.heard_by(strike):
         stage.post(FATAL, tenant)
         deadline = time.monotonic() + SETTLE_SECONDS
         while not _is_over(stage, tenant) and time.monotonic() < deadline:
