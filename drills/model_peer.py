@@ -41,7 +41,7 @@ class ModelPeer(HttpPeer):
 
     @contextmanager
     def heard_by(self, asked: Callable[[str, int], None]) -> Iterator[None]:
-        """While the block runs, this is called with every message and the port of the connection that it came by, before
+        """While the block runs, this is called with every message and the port of the connection it came by, before
         its answer.
         """
         self.asked = asked
