@@ -101,7 +101,7 @@ class Settings(CoreSettings):
     flower_address: str = setting("127.0.0.1", "address that Flower listens on", "0.0.0.0")
     flower_basic_auth: SecretStr = setting(SecretStr(""), "user:password of Flower", "soma:secret")
 
-    @field_validator("soma_base_url", "llm_base_url", "ui_gateway_base")
+    @field_validator("soma_base_url", "llm_base_url", "ui_gateway_base", "opa_url")
     @classmethod
     def _an_address(cls, value: str) -> str:
         if value and not value.startswith(("http://", "https://")):

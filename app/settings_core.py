@@ -45,6 +45,14 @@ class CoreSettings(BaseModel):
     metrics_dir: str = setting("", "folder for metrics of servers with several processes; empty = a temporary one")
     process_name: str = setting("", "name of this process in logs and health; set by the launcher")
 
+    # policy
+    opa_url: str = setting(
+        "", "Open Policy Agent that decides; empty = the Rego of `policy/` does, in-process", "http://127.0.0.1:8181"
+    )
+    opa_decision_path: str = setting("/v1/data/soma/policy/allow", "path of the decision below it", pattern="^/")
+    policy_cache_ttl: float = setting(2.0, "seconds for which a decision of OPA is kept; 0 = not at all", ge=0, le=60)
+    policy_dir: str = setting("", "folder of the Rego that decides in-process; empty = `policy/` of this version")
+
     # gateway
     gateway_require_auth: bool = setting(False, "every route asks for credentials (not available yet)")
     gateway_enc_key: SecretStr = setting(

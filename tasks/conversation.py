@@ -1,16 +1,23 @@
 """Queue `conversation`: one task per turn."""
 
+import sys
 import time
 from functools import lru_cache
+from typing import Any
+
+from celery.signals import worker_init
 
 from app.domain.dialogue import Usage
+from app.domain.errors import Misconfigured
 from app.routing import TaskName
 from app.services.conversation import Conversation, Meter
 from app.services.converse import converse
 from app.services.summarize_session import Minutes, summarize_session
+from app.settings import settings
 from app.telemetry.metrics import BUDGET_REFUSED, FIRST_TOKEN_SECONDS, TOKENS, TURN_SECONDS, TURNS
 from app.wiring.alone import in_own_process
 from app.wiring.conversing import conversation_of, minutes_of
+from app.wiring.deciding import check_policy
 from app.wiring.process import this_process
 from tasks.application import celery
 from tasks.base import ServiceTask
@@ -30,6 +37,14 @@ def respond(event_id: str) -> str:
 def summarize(session_id: str, tenant: str) -> str:
     """Put what was said long ago into the session's summary."""
     return summarize_session(session_id, tenant, _minutes())
+
+
+@worker_init.connect  # type: ignore[untyped-decorator]
+def _know_the_policy(**_: Any) -> None:
+    try:
+        check_policy(settings())
+    except Misconfigured as error:
+        sys.exit(f"{settings().process_name}: {error}")
 
 
 @lru_cache(maxsize=1)

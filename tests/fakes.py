@@ -12,6 +12,7 @@ from tests.fakes_parts import (
     RecordingNotes,
     Ring,
     ScriptedModel,
+    ScriptedPolicy,
     WishedStops,
 )
 from tests.fakes_store import InMemoryStore
@@ -33,5 +34,6 @@ __all__ = [
     "RecordingNotes",
     "Ring",
     "ScriptedModel",
+    "ScriptedPolicy",
     "WishedStops",
 ]

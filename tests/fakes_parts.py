@@ -12,7 +12,9 @@ from app.adapters.stop_watch import Wish
 from app.domain.conversation import Turn
 from app.domain.conversation_control import Stop, Why
 from app.domain.dialogue import Answer, ModelCall, Piece, ToolAsk, Usage, Utterance
+from app.domain.errors import PolicyUnavailable
 from app.domain.events import EventType
+from app.domain.policy import Decision, PolicyQuestion, Standing, decision_on
 from app.domain.profiles import Profile, ProfileWish
 from app.routing import TaskName
 
@@ -101,6 +103,23 @@ Step = str | ToolAsk | Exception | BreaksOff | Callable[[], object]
 def always_in_company(turn: Turn) -> str:
     """`Conversation.alone` where no turn is a suspect."""
     raise AssertionError(f"{turn.event_id} is no suspect")
+
+
+@dataclass
+class ScriptedPolicy:
+    """`Policy` that answers so: a yes, a no, or nothing (None); `asked` are the questions that came."""
+
+    says: bool | None = True
+    asked: list[PolicyQuestion] = field(default_factory=list)
+
+    def decide(self, question: PolicyQuestion) -> Decision:
+        self.asked.append(question)
+        if self.says is None:
+            raise PolicyUnavailable("the policy's service gave no answer (timeout)")
+        return decision_on(question, self.says)
+
+    def standing(self) -> Standing:
+        return Standing("ok" if self.says is not None else "down", "a script decides")
 
 
 class WishedStops:

@@ -74,6 +74,7 @@ class FakeTurn:
     partial_text: str = ""
     cancel_requested: bool = False
     steps: list[Step] = field(default_factory=list)
+    undecided: int = 0
 
 
 @dataclass
@@ -351,7 +352,7 @@ class InMemoryTurns:
                 self.store.call_off(turn.event_id)
                 self._end(turn, late(turn), "failed")
                 return None
-            if not rows[0].is_worn_out and turn.attempts - turn.steps <= MAX_CLAIMS:
+            if not rows[0].is_worn_out and turn.claims <= MAX_CLAIMS:
                 return turn
             self._end(turn, worn_out(turn), "dead")
             return None
@@ -426,6 +427,12 @@ class InMemoryTurns:
             self.store.turn_rows, [lease], lambda rows: rows.postpone([lease], seconds, reason, outage=False)
         )
 
+    def wait(self, turn: Turn, seconds: float, reason: str) -> None:
+        lease = _lease(turn)
+        ours = self.store.end(self.store.turn_rows, [lease], lambda rows: rows.wait([lease], seconds, reason))
+        for key in ours:
+            self.store.turn_rows.rows[key].thing.undecided += 1
+
     def lose(self, turn: Turn, reason: str) -> None:
         with self.store.transaction():
             self.store.turn_rows.lose([_lease(turn)], reason)
@@ -452,7 +459,7 @@ def _turn(row: Row[FakeTurn]) -> Turn:
         thing.event_id, thing.session_id, thing.seq, thing.tenant, thing.persona_id, thing.message.metadata,
         row.attempts, lease.owner, row.failures, row.attempts - row.excused - 1, thing.message.traceparent,
         thing.message.request, thing.message.terms.deliver_before, thing.message.subject,
-        len(thing.steps),
+        len(thing.steps), thing.undecided,
     )  # fmt: skip
 
 
@@ -562,6 +569,11 @@ class InMemoryToolCalls:
         self.store.end(
             self.store.call_rows, [call.lease], lambda rows: rows.postpone([call.lease], seconds, reason, outage=False)
         )
+
+    def wait(self, call: ToolCall, seconds: float, reason: str) -> None:
+        ours = self.store.end(self.store.call_rows, [call.lease], lambda rows: rows.wait([call.lease], seconds, reason))
+        for key in ours:
+            self.store.call_rows.rows[key].runs -= 1
 
     def survived(self, call: ToolCall) -> None:
         self.store.survived(self.store.call_rows, [call.lease])

@@ -118,6 +118,13 @@ class WorkTable(Generic[Thing]):
 
         return {row.key for row in self._end(leases, change)}
 
+    def wait(self, leases: Iterable[Lease], seconds: float, reason: str) -> set[str]:
+        def change(row: Row[Thing]) -> None:
+            row.state, row.last_error = self.waiting, reason
+            row.run_at = self.clock.monotonic() + seconds
+
+        return {row.key for row in self._end(leases, change)}
+
     def release(self, leases: Iterable[Lease]) -> set[str]:
         def change(row: Row[Thing]) -> None:
             row.state = self.waiting

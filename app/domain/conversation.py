@@ -67,7 +67,7 @@ class Turn:
     """A claimed turn: the message it answers and the lease under which this attempt runs.
 
     `deaths` is how many workers died with it before, `steps` how often it has waited for the tools it asked for,
-    `subject` who sent the message and so pays for the answer.
+    `undecided` how often for the policy's decision, `subject` who sent the message and so pays for the answer.
     """
 
     event_id: str
@@ -85,3 +85,9 @@ class Turn:
     deliver_before: datetime | None = None
     subject: str = "anonymous"
     steps: int = 0
+    undecided: int = 0
+
+    @property
+    def claims(self) -> int:
+        """The claims that should have ended it: a wait is not held against it."""
+        return self.attempts - self.steps - self.undecided

@@ -7,6 +7,7 @@ from app.domain.conversation import Turn
 from app.domain.dialogue import Answer, ToolAsk
 from app.domain.events import EventType, NewEvent
 from app.domain.leases import MAX_ATTEMPTS, MAX_CLAIMS
+from app.domain.policy import PolicyQuestion
 
 
 def answered(turn: Turn, answer: Answer, for_the_caller: Sequence[ToolAsk] = ()) -> NewEvent:
@@ -32,6 +33,12 @@ def cancelled(event_id: str, said: str = "", attempt: int | None = None) -> NewE
     return NewEvent(f"{event_id}:answer", EventType.CANCELLED, "assistant", said, metadata)
 
 
+def denied(turn: Turn, question: PolicyQuestion, reason: str) -> NewEvent:
+    """The policy does not allow an answer to this message."""
+    asked = {"action": question.action, "resource": question.resource, "reason": reason}
+    return NewEvent(f"{turn.event_id}:answer", EventType.DENIED, "assistant", "", {"reason": reason, "policy": asked})
+
+
 def late(turn: Turn) -> NewEvent:
     """The time was over until which somebody wanted this answer."""
     until = turn.deliver_before.isoformat(timespec="seconds") if turn.deliver_before else "then"
@@ -41,7 +48,7 @@ def late(turn: Turn) -> NewEvent:
 
 def worn_out(turn: Turn) -> NewEvent:
     """Too many workers ended with this turn in their hands."""
-    times = MAX_ATTEMPTS if turn.attempts - turn.steps <= MAX_CLAIMS else MAX_CLAIMS
+    times = MAX_ATTEMPTS if turn.claims <= MAX_CLAIMS else MAX_CLAIMS
     reason = f"This message stopped its worker {times} times and was set aside. Send it again."
     return NewEvent(f"{turn.event_id}:final", EventType.ERROR, "assistant", "", {"reason": reason})
 

@@ -26,6 +26,8 @@ __all__ = [
     "ModelUnavailable",
     "NotFound",
     "PoisonRecord",
+    "PolicyDenied",
+    "PolicyUnavailable",
     "ProcessDied",
     "ReceiverUnavailable",
     "Rejected",
@@ -75,6 +77,10 @@ class WalUnavailable(Retryable):
 
 class ModelUnavailable(Retryable):
     """The model endpoint was away, too slow, broke off or answered garbage; the text is fit for people."""
+
+
+class PolicyUnavailable(Retryable):
+    """No decision could be had: whoever decides is away, too slow or answered something else. That is no yes."""
 
 
 class ReceiverUnavailable(Retryable):
@@ -130,6 +136,10 @@ class BudgetSpent(Rejected):
         super().__init__(message)
         self.dimension = dimension
         self.budget = budget
+
+
+class PolicyDenied(Rejected):
+    """The policy says no; the text, fit for people, says to what."""
 
 
 class PoisonRecord(Rejected):

@@ -68,6 +68,11 @@ class Turns(Protocol):
     def postpone(self, turn: Turn, seconds: float, reason: str) -> None:
         """Give the turn back, due again after a pause."""
 
+    def wait(self, turn: Turn, seconds: float, reason: str) -> None:
+        """Give the turn back as it was, due again after a pause: what has to be asked first is away, however long
+        that takes. Neither a claim nor a failure is held against the turn.
+        """
+
     def lose(self, turn: Turn, reason: str) -> None:
         """Give back a turn whose own process ended over it; it counts as a death."""
 

@@ -40,6 +40,9 @@ class ToolCalls(Protocol):
     def postpone(self, call: ToolCall, seconds: float, reason: str) -> None:
         """Due again after a pause."""
 
+    def wait(self, call: ToolCall, seconds: float, reason: str) -> None:
+        """Due again after a pause, untouched: the tool had not begun, and neither a run nor a failure is counted."""
+
     def survived(self, call: ToolCall) -> None:
         """This claim was lost, or could not be ended, and its worker lives: it is no death. Never raises."""
 

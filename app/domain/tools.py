@@ -116,6 +116,7 @@ class ToolStatus(StrEnum):
 
     SUCCESS = "success"
     ERROR = "error"
+    BLOCKED = "blocked"
     TIMEOUT = "timeout"
 
 

@@ -73,7 +73,7 @@ def health_checks(serving: Serving) -> dict[str, Check]:
         "tool_calls": lambda: _tool_calls(serving),
         "memory_dlq": lambda: _dead_letters(serving),
         "workers": lambda: _workers(serving),
-        "policy": lambda: Component("ok", "no policy is in force; everything is allowed"),
+        "policy": lambda: _policy(serving),
         "model": lambda: _model(serving),
     }
 
@@ -148,6 +148,11 @@ def _workers(serving: Serving) -> Component:
     if missing:
         return Component("degraded", f"not running: {', '.join(missing)}", running)
     return Component("ok", "", running)
+
+
+def _policy(serving: Serving) -> Component:
+    found = serving.policy.standing()
+    return Component(found.status, found.detail)
 
 
 def _model(serving: Serving) -> Component:

@@ -11,7 +11,7 @@ from flask import Flask, Response, g
 from werkzeug.exceptions import HTTPException, MethodNotAllowed, RequestEntityTooLarge
 
 from app.adapters.http.websocket import ForeignOrigin
-from app.domain.errors import Conflict, NotFound, Rejected, Retryable
+from app.domain.errors import Conflict, NotFound, PolicyDenied, Rejected, Retryable
 from app.domain.rate_limit import OverLimit, Verdict
 
 _RETRY_AFTER_SECONDS = 2.0
@@ -56,6 +56,7 @@ def handle_errors(app: Flask) -> None:
     app.register_error_handler(ForeignOrigin, lambda error: problem(403, str(error)))
     app.register_error_handler(NotFound, lambda error: problem(404, sentence(error)))
     app.register_error_handler(Conflict, lambda error: problem(409, sentence(error)))
+    app.register_error_handler(PolicyDenied, lambda error: problem(403, sentence(error)))
     app.register_error_handler(Rejected, lambda error: problem(422, sentence(error)))
     app.register_error_handler(OverLimit, _over_limit)
     app.register_error_handler(Retryable, _retryable)

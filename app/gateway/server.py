@@ -23,6 +23,7 @@ from app.adapters.sql.revision import schema_revision
 from app.services.know_schema import wait_for_schema
 from app.settings import Misconfigured, settings
 from app.tools.loading import load_tools
+from app.wiring.deciding import check_policy
 
 _chosen = settings()
 _shared_metrics = _chosen.metrics_dir or tempfile.mkdtemp(prefix="gateway-metrics-")
@@ -48,6 +49,7 @@ def on_starting(server: Any) -> None:
     """Refuse a schema that this version does not know and load the application, before any port is open."""
     try:
         load_tools(_chosen.tool_modules)
+        check_policy(_chosen)
         _chosen.require("postgres_dsn", "redis_url")
         engine = create_engine(_chosen.postgres_dsn.get_secret_value(), 1, "gateway start")
         wait_for_schema(lambda: schema_revision(engine))

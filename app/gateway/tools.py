@@ -62,7 +62,7 @@ def _info(tool: Tool) -> ToolInfo:
     "Have a tool called; the call is kept before this answers",
     body=ToolForm,
     answer=Enqueued,
-    errors=(400, 404, 409, 413, 415, 422, 503),
+    errors=(400, 403, 404, 409, 413, 415, 422, 503),
     headers=REPEATABLE,
 )
 def post_tool_request(body: ToolForm) -> Response:

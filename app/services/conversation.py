@@ -8,6 +8,7 @@ from app.domain.conversation import Turn
 from app.domain.conversation_control import Stops
 from app.domain.dialogue import Usage
 from app.domain.model_ports import Model
+from app.domain.policy import Policy
 from app.domain.ports import Broadcast, Clock, Doorbell, HealthNotes, Turns
 from app.services.prepare_turn import Preparation
 from app.services.spend import Paying, free_of_charge
@@ -40,6 +41,7 @@ class Conversation:
     memories: tuple[str, str] | None
     alone: Callable[[Turn], str]
     stops: Stops
+    policy: Policy
     present: Callable[[], bool] = lambda: True
     """Whether everybody can see that this worker lives; before that its claims would be ended like a dead one's."""
     backoff: Backoff = field(default_factory=Backoff)

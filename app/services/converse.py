@@ -9,16 +9,27 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
+from app.domain.backoff import Backoff
 from app.domain.conversation import Turn
 from app.domain.conversation_control import Stop, Why
 from app.domain.dialogue import Answer, ToolAsk
-from app.domain.endings import answered, cancelled, late
-from app.domain.errors import BudgetSpent, LeaseLost, ModelRefused, ModelUnavailable, ProcessDied
+from app.domain.endings import answered, cancelled, denied, late
+from app.domain.errors import (
+    BudgetSpent,
+    LeaseLost,
+    ModelRefused,
+    ModelUnavailable,
+    PolicyDenied,
+    PolicyUnavailable,
+    ProcessDied,
+)
 from app.domain.events import LOOK, EventType, NewEvent, SessionEvent, envelope
 from app.domain.leases import ALONE_AFTER_DEATHS
 from app.domain.memory import Place, place_of
+from app.domain.policy import may_respond
 from app.domain.tool_loop import spent
 from app.routing import TaskName
+from app.services.ask_policy import demand
 from app.services.conversation import Conversation
 from app.services.escalate import ask_chosen
 from app.services.insist import insist
@@ -28,6 +39,8 @@ from app.services.prepare_turn import prepare_turn
 from app.services.survive import surviving
 
 MAX_MODEL_FAILURES = 5
+_WAITING = Backoff(cap=10.0)
+"""Between two questions of a turn that waits for a decision."""
 _log = logging.getLogger(__name__)
 
 
@@ -61,6 +74,19 @@ def _alone(turn: Turn, conversation: Conversation) -> str:
 
 def attempt(turn: Turn, conversation: Conversation) -> str:
     """One attempt at a claimed turn, in this process; `LeaseLost` when it belongs to somebody else by now."""
+    question = may_respond(turn)
+    try:
+        demand(question, conversation.policy)
+    except PolicyDenied as error:
+        _close(turn, conversation, denied(turn, question, str(error)), "failed")
+        return "denied"
+    except PolicyUnavailable as error:
+        conversation.turns.wait(turn, _WAITING.pause(turn.attempts - 1, 0.5), str(error))
+        return "undecided"
+    return _attempt_allowed(turn, conversation)
+
+
+def _attempt_allowed(turn: Turn, conversation: Conversation) -> str:
     try:
         with conversation.stops.heard(turn.event_id) as stop:
             answer = _answer(turn, conversation, stop)

@@ -9,10 +9,11 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from app.domain.backoff import Backoff
-from app.domain.errors import LeaseLost
+from app.domain.errors import LeaseLost, PolicyUnavailable
 from app.domain.events import LOOK, envelope
 from app.domain.json_text import BadJson, parse_json
 from app.domain.memory import Place, place_of
+from app.domain.policy import Policy, may_run
 from app.domain.ports import Broadcast, Clock, Doorbell
 from app.domain.tool_ports import How, ToolCalls, ToolRun, ToolRunner
 from app.domain.tools import (
@@ -30,17 +31,22 @@ from app.services.insist import insist
 from app.services.survive import surviving
 
 MAX_BREAKS = 5
+_WAITING = Backoff(cap=10.0)
+"""Between two questions of a call that waits for a decision."""
 GRACE_SECONDS = 3.0
 """How long a tool that writes may go on once its worker was asked to end; a launcher kills after five seconds."""
 
 
 @dataclass(frozen=True, slots=True)
 class ToolMeter:
-    """Who is told how a call ended (tool, outcome, seconds) and why one was given back (tool, reason)."""
+    """Who is told how a call ended (tool, outcome, seconds) and why one was given back (tool, reason),
+    how many of a tool run, and what the policy said to one (tool, decision).
+    """
 
     ended: Callable[[str, str, float], None] = lambda _tool, _outcome, _seconds: None
     given_back: Callable[[str, str], None] = lambda _tool, _reason: None
     running: Callable[[str, int], None] = lambda _tool, _change: None
+    decided: Callable[[str, str], None] = lambda _tool, _decision: None
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,6 +60,7 @@ class Workbench:
     clock: Clock
     stopping: Callable[[], bool]
     memories: tuple[str, str] | None
+    policy: Policy
     present: Callable[[], bool] = lambda: True
     """Whether everybody can see that this worker lives; before that its claims would be ended like a dead one's."""
     backoff: Backoff = field(default_factory=Backoff)
@@ -83,6 +90,22 @@ def _attempt(call: ToolCall, bench: Workbench) -> str:
         return _finish(call, end, bench)
     if bench.stopping():
         return _give_back(call, bench, begun=False)
+    return _held_back(call, bench) or _attempt_allowed(call, bench)
+
+
+def _held_back(call: ToolCall, bench: Workbench) -> str | None:
+    """What became of a call that the policy does not allow now; None where it does."""
+    try:
+        decision = bench.policy.decide(may_run(call))
+    except PolicyUnavailable as error:
+        return _wait(call, str(error), bench)
+    bench.meter.decided(call.tool, "allow" if decision.allowed else "deny")
+    if decision.allowed:
+        return None
+    return _finish(call, ToolEnd.without_result("failed", decision.reason, ToolStatus.BLOCKED), bench)
+
+
+def _attempt_allowed(call: ToolCall, bench: Workbench) -> str:
     started = insist(lambda: bench.calls.note(call, start_event(call)), bench.clock)
     bench.broadcast.publish(call.session_id, envelope(started))
     run = _run(call, bench)
@@ -146,6 +169,14 @@ def _give_back(call: ToolCall, bench: Workbench, begun: bool) -> str:
     bench.meter.given_back(call.tool, "shutdown")
     bench.doorbell.ring(TaskName.EXECUTE_TOOL, call.call_id)
     return "given back"
+
+
+def _wait(call: ToolCall, reason: str, bench: Workbench) -> str:
+    pause = _WAITING.pause(call.attempts - 1, 0.5)
+    insist(lambda: bench.calls.wait(call, pause, reason), bench.clock)
+    bench.meter.decided(call.tool, "none")
+    bench.meter.given_back(call.tool, "policy")
+    return "undecided"
 
 
 def _postpone(call: ToolCall, run: ToolRun, bench: Workbench) -> str:

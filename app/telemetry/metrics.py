@@ -98,7 +98,7 @@ WEBHOOK_DELIVERIES = Counter("webhook_deliveries", "Deliveries attempted: ok, re
 # tools
 TOOL_REQUESTS = Counter(
     "tool_executor_requests",
-    "Calls ended, by how: success, error, timeout, unknown (it may have taken effect), dead",
+    "Calls ended, by how: success, error, blocked (by the policy), timeout, unknown (it may have taken effect), dead",
     ("tool", "outcome"),
 )
 TOOL_SECONDS = Histogram(
@@ -110,8 +110,11 @@ TOOL_SECONDS = Histogram(
 TOOL_INFLIGHT = Gauge("tool_executor_inflight", "Runs of tools under way", ("tool",))
 TOOL_REQUEUES = Counter(
     "tool_executor_requeue",
-    "Calls given back: shutdown, broken (its process ended without an answer)",
+    "Calls given back: shutdown, broken (its process ended without an answer), policy (nobody decides now)",
     ("tool", "reason"),
+)
+POLICY_DECISIONS = Counter(
+    "tool_executor_policy_decisions", "What the policy said right before a run: allow, deny, none", ("tool", "decision")
 )
 TOOL_CALLS_OWED = Gauge("tool_calls_owed", "Tool calls without an end")
 TOOL_CALLS_OLDEST = Gauge("tool_calls_oldest_age_seconds", "Age of the oldest of them")

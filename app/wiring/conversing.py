@@ -9,6 +9,7 @@ from app.domain.conversation import Turn
 from app.services.conversation import Conversation, Meter
 from app.services.spend import Purse
 from app.services.summarize_session import Minutes
+from app.wiring.deciding import policy_of
 from app.wiring.modelling import corrections_of, model_of, roster_of
 from app.wiring.preparing import preparation_of
 from app.wiring.process import Process
@@ -31,6 +32,7 @@ def conversation_of(process: Process, meter: Meter, alone: Callable[[Turn], str]
         memories=(defaults.universe, defaults.namespace) if defaults else None,
         alone=alone,
         stops=StopWatch(turns.asked_to_stop),
+        policy=policy_of(settings, process.clock),
         present=process.presence.is_known,
         meter=meter,
         paying=purse_of(process, meter).paying,

@@ -33,6 +33,7 @@ from app.adapters.sql.utterances import SqlUtterances
 from app.adapters.sql.webhooks import SqlWebhookDesk
 from app.crash_points import CrashStep
 from app.domain.audience import Audience
+from app.domain.policy import Policy
 from app.domain.rate_limit import RateLimiter
 from app.domain.tools import Toolbox
 from app.routing import dead_letter_topic
@@ -52,6 +53,7 @@ from app.services.tend_session import SessionDesk
 from app.services.tend_work import Tending
 from app.settings import Settings
 from app.wiring.crashing import ends_after
+from app.wiring.deciding import policy_of
 from app.wiring.exporting import export_engine
 from app.wiring.modelling import profile_desk_of, roster_of
 from app.wiring.preparing import preparation_of
@@ -180,9 +182,14 @@ class Serving(Process):
         return toolbox_of(self.settings)
 
     @cached_property
+    def policy(self) -> Policy:
+        """Who decides what is allowed."""
+        return policy_of(self.settings, self.clock)
+
+    @cached_property
     def tool_counter(self) -> ToolCounter:
         """What accepting tool calls needs."""
-        return ToolCounter(SqlToolRequests(self.engine), self.doorbell, self.broadcast)
+        return ToolCounter(SqlToolRequests(self.engine), self.doorbell, self.broadcast, self.policy)
 
     @cached_property
     def brain(self) -> HttpBrain:

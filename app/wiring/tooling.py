@@ -14,6 +14,7 @@ from app.services.serve_memory_tools import MemoriesOfCalls
 from app.settings import Settings
 from app.tools.inside import InsideTools
 from app.tools.loading import load_tools
+from app.wiring.deciding import policy_of
 from app.wiring.process import Process
 from app.wiring.remembering import ledger_of, memory_plane_of, recall_of
 
@@ -53,6 +54,7 @@ def workbench_of(process: Process, stopping: Callable[[], bool], meter: ToolMete
         clock=process.clock,
         stopping=stopping,
         memories=(defaults.universe, defaults.namespace) if defaults else None,
+        policy=policy_of(process.settings, process.clock),
         present=process.presence.is_known,
         meter=meter,
     )

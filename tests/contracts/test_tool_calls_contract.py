@@ -171,6 +171,18 @@ def test_a_postponed_call_is_due_after_its_pause(store: StoreRig, worker: Proces
     assert claimed(worker, request).failures == 1
 
 
+def test_a_call_that_waits_for_a_decision_has_not_run(store: StoreRig, worker: Process) -> None:
+    request = accepted(store)
+    worker.calls.wait(claimed(worker, request), 60, "nobody decides")
+    assert worker.calls.claim(request.call_id) is None
+    assert store.row("tool_call", request.call_id).last_error == "nobody decides"
+
+    store.pass_time(61)
+
+    again = claimed(worker, request)
+    assert (again.runs, again.failures, again.deaths) == (1, 0, 0)
+
+
 def test_an_end_keeps_the_result_its_event_and_its_memory(store: StoreRig, worker: Process) -> None:
     request = accepted(store, metadata={"universe_id": "u-9"})
     call = claimed(worker, request)
@@ -206,6 +218,7 @@ def test_what_a_zombie_brings_changes_nothing(store: StoreRig, worker: Process, 
         worker.calls.finish(old, result_event(old, DONE, "{}"), DONE, Place("t1", "wm", ""))
     worker.calls.give_back(old, begun=False)
     worker.calls.postpone(old, 600, "old trouble")
+    worker.calls.wait(old, 600, "old trouble")
 
     assert store.types(request.session_id) == before
     other.calls.finish(new, result_event(new, DONE, "{}"), DONE, None)

@@ -100,6 +100,7 @@ def test_what_a_zombie_brings_changes_nothing(store: StoreRig, worker: Process, 
     with pytest.raises(LeaseLost):
         worker.turns.finish(old, a_final(message.event_id, "old answer"), "done", Place("t1", "wm", ""))
     worker.turns.postpone(old, 600, "old trouble")
+    worker.turns.wait(old, 600, "old trouble")
 
     assert store.types(message.session_id) == before
     partial = store.stream.partial(message.session_id)
@@ -218,6 +219,27 @@ def test_a_turn_that_nobody_ever_ends_is_set_aside_however_its_workers_ended(sto
     assert worker.turns.claim(message.event_id) is None
 
     assert store.row("turn", message.event_id).state == "dead"
+
+
+def test_a_turn_may_wait_for_a_decision_for_as_long_as_it_takes(store: StoreRig, worker: Process) -> None:
+    message = accepted(store)
+    for _ in range(MAX_CLAIMS + 2):
+        worker.turns.wait(claimed(worker.turns, message), 0, "nobody decides")
+    assert store.row("turn", message.event_id).last_error == "nobody decides"
+
+    turn = claimed(worker.turns, message)
+
+    assert (turn.failures, turn.deaths, turn.undecided, turn.claims) == (0, 0, MAX_CLAIMS + 2, 1)
+
+
+def test_a_turn_that_waits_for_a_decision_is_due_after_its_pause(store: StoreRig, worker: Process) -> None:
+    message = accepted(store)
+    worker.turns.wait(claimed(worker.turns, message), 60, "nobody decides")
+    assert worker.turns.claim(message.event_id) is None
+
+    store.pass_time(61)
+
+    assert claimed(worker.turns, message).undecided == 1
 
 
 def test_a_claim_whose_worker_lives_is_given_back_and_no_death(store: StoreRig, worker: Process) -> None:

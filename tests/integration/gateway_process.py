@@ -21,6 +21,7 @@ from app.adapters.sql.transcripts import SqlTranscripts
 from app.adapters.sql.turns import SqlTurns
 from app.adapters.stop_watch import StopWatch
 from app.domain.model_ports import Model
+from app.domain.policy import Policy
 from app.gateway.app import AREAS
 from app.gateway.docs import openapi
 from app.routing import ProcessName, command
@@ -32,7 +33,7 @@ from app.settings import Settings
 from app.wiring.process import SystemClock
 from tests.builders import an_id
 from tests.conftest import ROOT, eventually
-from tests.fakes import RecordingDoorbell, RecordingNotes, ScriptedModel
+from tests.fakes import RecordingDoorbell, RecordingNotes, ScriptedModel, ScriptedPolicy
 from tests.fakes_parts import FixedRoster, Step, always_in_company
 
 SAFE_HEADERS = {
@@ -200,6 +201,7 @@ def assert_problem(answer: requests.Response, status: int, *words: str) -> dict[
 
 
 NO_TOOLS = Tooling()
+ALLOWS_ALL = ScriptedPolicy()
 
 
 class Answerer:
@@ -216,11 +218,11 @@ class Answerer:
         """Run the turn of this message."""
         return self.answer_with(event_id, ScriptedModel(steps or ("Once ", "upon ", "a time.")))
 
-    def answer_with(self, event_id: str, model: Model, tooling: Tooling = NO_TOOLS) -> str:
+    def answer_with(self, event_id: str, model: Model, tooling: Tooling = NO_TOOLS, policy: Policy = ALLOWS_ALL) -> str:
         """Run the turn of this message, as far as this model takes it with these tools."""
         conversation = Conversation(
             self._turns, model, self._broadcast, RecordingDoorbell(), SystemClock(), RecordingNotes(),
             Preparation(FixedRoster(), self._transcripts, "", tooling=tooling), ("", "wm"), always_in_company,
-            self._stops,
+            self._stops, policy,
         )  # fmt: skip
         return converse(event_id, conversation)

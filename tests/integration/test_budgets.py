@@ -31,7 +31,7 @@ from app.settings import Settings
 from app.wiring.process import SystemClock
 from tests.builders import a_message, an_id
 from tests.conftest import PATIENT, eventually
-from tests.fakes import RecordingDoorbell, RecordingNotes, ScriptedModel
+from tests.fakes import RecordingDoorbell, RecordingNotes, ScriptedModel, ScriptedPolicy
 from tests.fakes_parts import FixedRoster, always_in_company
 
 pytestmark = pytest.mark.servers
@@ -67,7 +67,7 @@ class Crowd:
             turns, ScriptedModel([self._hold, "hello"]), RedisBroadcast(settings.redis_url.get_secret_value()),
             RecordingDoorbell(), SystemClock(), RecordingNotes(),
             Preparation(FixedRoster(), SqlTranscripts(engine), ""), None, always_in_company,
-            StopWatch(turns.asked_to_stop),
+            StopWatch(turns.asked_to_stop), ScriptedPolicy(),
             paying=Purse(spending, SystemClock(), refused=self.refused.append).paying,
         )  # fmt: skip
 

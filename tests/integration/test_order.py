@@ -19,7 +19,14 @@ from app.wiring.process import SystemClock
 from tests.builders import a_message, an_id
 from tests.conftest import eventually
 from tests.contracts.store_rig import PostgresRig, Process
-from tests.fakes import RecordingBroadcast, RecordingDoorbell, RecordingNotes, ScriptedModel, WishedStops
+from tests.fakes import (
+    RecordingBroadcast,
+    RecordingDoorbell,
+    RecordingNotes,
+    ScriptedModel,
+    ScriptedPolicy,
+    WishedStops,
+)
 from tests.fakes_parts import FixedRoster, Step, always_in_company
 from tests.integration.gateway_process import Gateway
 
@@ -44,7 +51,7 @@ class Worker:
         conversation = Conversation(
             self.process.turns, ScriptedModel(steps or ("Yes.",)), RecordingBroadcast(), RecordingDoorbell(),
             SystemClock(), RecordingNotes(), Preparation(FixedRoster(), self.transcripts, ""), None,
-            always_in_company, WishedStops(),
+            always_in_company, WishedStops(), ScriptedPolicy(),
         )  # fmt: skip
         return converse(event_id, conversation)
 

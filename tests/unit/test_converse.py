@@ -9,7 +9,7 @@ from app.domain.conversation import Turn
 from app.domain.dialogue import Usage
 from app.domain.errors import ModelRefused, ModelUnavailable, ProcessDied, StoreUnavailable
 from app.domain.events import EventType
-from app.domain.leases import ALONE_AFTER_DEATHS, MAX_ATTEMPTS
+from app.domain.leases import ALONE_AFTER_DEATHS, MAX_ATTEMPTS, MAX_CLAIMS
 from app.domain.profiles import Profile, ProfileRole
 from app.routing import TaskName
 from app.services.bring_memories import Reminder
@@ -26,6 +26,7 @@ from tests.fakes import (
     RecordingDoorbell,
     RecordingNotes,
     ScriptedModel,
+    ScriptedPolicy,
     WishedStops,
 )
 from tests.fakes_budgets import InMemoryBudgets
@@ -49,6 +50,7 @@ class Stage:
         self.memories = memories
         self.present = True
         self.stops = WishedStops()
+        self.policy = ScriptedPolicy()
         self.reminder: Reminder | None = None
         self.roster = FixedRoster()
         self.alone: Callable[[Turn], str] = always_in_company
@@ -74,6 +76,7 @@ class Stage:
             self.memories,
             self.alone,
             self.stops,
+            self.policy,
             lambda: self.present,
             meter=Meter(self.first_pieces.append, self.spent.append),
             paying=self.paying,
@@ -478,3 +481,43 @@ def test_the_last_event_says_who_answered_a_hard_message_and_why() -> None:
 
     final = stage.store.events["s-2"][-1]
     assert final.metadata["escalation"] == {"profile": "strong", "reason": "it asks many questions at once"}
+
+
+def test_the_policy_is_asked_who_wants_what() -> None:
+    stage = Stage()
+
+    stage.run()
+
+    (question,) = stage.policy.asked
+    assert question.as_json() == {
+        "tenant": "t1", "persona_id": None, "action": "conversation.respond", "resource": "conversation",
+        "context": {}, "scopes": [],
+    }  # fmt: skip
+
+
+def test_a_message_that_the_policy_does_not_allow_ends_with_that_and_no_model_is_asked() -> None:
+    stage = Stage()
+    stage.policy.says = False
+
+    assert stage.run() == "denied"
+
+    last = stage.store.events["s-1"][-1]
+    reason = "The policy of this installation does not allow an answer to this message."
+    assert (stage.types, stage.state) == (["user", "assistant.started", "policy.denied"], "failed")
+    assert last.metadata["policy"] == {"action": "conversation.respond", "resource": "conversation", "reason": reason}
+    assert (stage.model.calls, stage.spent, stage.run()) == ([], [], "nothing to do")
+    assert stage.broadcast.shown["s-1"][-1]["type"] == "policy.denied"
+
+
+def test_while_nobody_decides_a_message_waits_and_is_answered_later_however_long_that_takes() -> None:
+    stage = Stage()
+    stage.policy.says = None
+    for _ in range(MAX_CLAIMS + 5):
+        assert stage.run() == "undecided"
+        assert stage.run() == "nothing to do"
+        stage.clock.advance(12)
+    assert (stage.types, stage.model.calls) == (["user", "assistant.started"], [])
+
+    stage.policy.says = True
+
+    assert stage.run() == "done"

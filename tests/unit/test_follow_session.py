@@ -24,6 +24,7 @@ from tests.fakes import (
     RecordingDoorbell,
     RecordingNotes,
     ScriptedModel,
+    ScriptedPolicy,
     WishedStops,
 )
 from tests.fakes_parts import BreaksOff, FixedRoster, Step, always_in_company
@@ -51,7 +52,7 @@ class Stage:
         conversation = Conversation(
             self.store.turns(presence), ScriptedModel(steps or PIECES), self.feed, RecordingDoorbell(), self.clock,
             RecordingNotes(), Preparation(FixedRoster(), self.store.transcripts(), ""), ("", "wm"),
-            always_in_company, WishedStops(),
+            always_in_company, WishedStops(), ScriptedPolicy(),
         )  # fmt: skip
         return converse(self.message.event_id, conversation)
 

@@ -19,7 +19,7 @@ from app.services.sync_memories import MemoryPlane
 from app.tools.inside import InsideTools
 from app.tools.loading import load_tools
 from tests.builders import a_memory, a_tool_call, a_tool_request
-from tests.fakes import InMemoryBrain, InMemoryStore, RecordingBroadcast, RecordingDoorbell
+from tests.fakes import InMemoryBrain, InMemoryStore, RecordingBroadcast, RecordingDoorbell, ScriptedPolicy
 
 HERE = Place("t1", "wm", "u-1")
 
@@ -149,7 +149,7 @@ def test_long_memories_are_cut_so_that_all_of_them_fit_into_a_result(room: Room)
     presence.start()
     bench = Workbench(
         room.store.tool_calls(presence), room.runner(), RecordingBroadcast(), room.bell, room.store.clock,
-        lambda: False, None,
+        lambda: False, None, ScriptedPolicy(),
     )  # fmt: skip
 
     assert run_tool(request.call_id, bench) == "succeeded"

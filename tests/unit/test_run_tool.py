@@ -12,7 +12,7 @@ from app.domain.tools import MAX_RESULT_BYTES, Effect, ToolCall, ToolRequest
 from app.routing import TaskName
 from app.services.run_tool import GRACE_SECONDS, MAX_BREAKS, ToolMeter, Workbench, run_tool
 from tests.builders import a_tool_request
-from tests.fakes import FakeClock, InMemoryStore, RecordingBroadcast, RecordingDoorbell, Ring
+from tests.fakes import FakeClock, InMemoryStore, RecordingBroadcast, RecordingDoorbell, Ring, ScriptedPolicy
 from tests.fakes_store import FakePresence
 
 ANSWER = ToolRun(How.ANSWERED, 0.25, {"text": "hi"})
@@ -44,6 +44,8 @@ class Scene:
     shown: RecordingBroadcast = field(default_factory=RecordingBroadcast)
     counted: list[tuple[Any, ...]] = field(default_factory=list)
     stopping: bool = False
+    policy: ScriptedPolicy = field(default_factory=ScriptedPolicy)
+    decided: list[tuple[str, str]] = field(default_factory=list)
 
     def request(self, effect: Effect = Effect.READ) -> ToolRequest:
         asked = a_tool_request(effect)
@@ -56,8 +58,9 @@ class Scene:
         self.runner = ScriptedRunner(list(script))
         return Workbench(
             self.store.tool_calls(owner), self.runner, self.shown, self.bell, self.store.clock,
-            lambda: self.stopping, ("", "wm"),
-            meter=ToolMeter(lambda *told: self.counted.append(told), lambda *told: self.counted.append(told)),
+            lambda: self.stopping, ("", "wm"), self.policy,
+            meter=ToolMeter(lambda *told: self.counted.append(told), lambda *told: self.counted.append(told),
+                            decided=lambda *told: self.decided.append(told)),
         )  # fmt: skip
 
     def run(self, asked: ToolRequest, *script: Script) -> str:
@@ -266,3 +269,42 @@ def test_a_zombies_result_is_dropped(scene: Scene) -> None:
     assert scene.run(asked, frozen) == "lease lost"
 
     assert "tool.result" not in scene.events(asked)
+
+
+def test_the_policy_is_asked_right_before_the_run_of_what_and_with_which_arguments(scene: Scene) -> None:
+    asked = scene.request(Effect.WRITE)
+
+    scene.run(asked, ANSWER)
+
+    (question,) = scene.policy.asked
+    assert (question.action, question.resource, question.tenant) == ("tool.run", "echo", asked.tenant)
+    assert question.context == {"effect": "write", "args": {"text": "hi"}}
+    assert scene.decided == [("echo", "allow")]
+
+
+def test_a_call_that_the_policy_does_not_allow_ends_as_blocked_and_never_runs(scene: Scene) -> None:
+    asked = scene.request()
+    scene.policy.says = False
+
+    assert scene.run(asked, ANSWER) == "failed"
+
+    assert (scene.runner.ran, scene.decided) == ([], [("echo", "deny")])
+    assert scene.events(asked) == ["tool.start", "tool.result"]
+    assert scene.last(asked)["status"] == "blocked"
+    assert "does not allow this call of the tool echo" in scene.last(asked)["reason"]
+    assert scene.counted == [("echo", "blocked", 0.0)]
+
+
+@pytest.mark.parametrize("effect", Effect)
+def test_while_nobody_decides_a_call_waits_and_runs_once_somebody_does(scene: Scene, effect: Effect) -> None:
+    asked = scene.request(effect)
+    scene.policy.says = None
+    for _ in range(MAX_BREAKS + MAX_ATTEMPTS):
+        assert scene.run(asked, ANSWER) == "undecided"
+        assert scene.run(asked, ANSWER) == "nothing to do"
+        scene.store.clock.advance(12)
+    assert (scene.runner.ran, set(scene.decided)) == ([], {("echo", "none")})
+
+    scene.policy.says = True
+
+    assert scene.run(asked, ANSWER) == "succeeded"

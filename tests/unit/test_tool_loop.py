@@ -20,7 +20,15 @@ from app.services.prepare_turn import Preparation
 from app.services.run_tool import Workbench, run_tool
 from app.tools.loading import load_tools
 from tests.builders import a_message
-from tests.fakes import InMemoryStore, RecordingBroadcast, RecordingDoorbell, RecordingNotes, ScriptedModel, WishedStops
+from tests.fakes import (
+    InMemoryStore,
+    RecordingBroadcast,
+    RecordingDoorbell,
+    RecordingNotes,
+    ScriptedModel,
+    ScriptedPolicy,
+    WishedStops,
+)
 from tests.fakes_parts import FixedRoster, Step, always_in_company
 
 SESSION = "s-1"
@@ -50,6 +58,7 @@ class Room:
         self.model = ScriptedModel(*scripts)
         self.broadcast, self.bell, self.runner = RecordingBroadcast(), RecordingDoorbell(), EchoRunner()
         self.stops = WishedStops()
+        self.policy = ScriptedPolicy()
         self.spent: list[Usage] = []
         fields: dict[str, Any] = {"request": request} if request else {}
         self.message = a_message("hello", SESSION, metadata={"universe_id": "u-1"}, **fields)
@@ -62,7 +71,7 @@ class Room:
         conversation = Conversation(
             self.store.turns(presence), self.model, self.broadcast, self.bell, self.store.clock, RecordingNotes(),
             Preparation(FixedRoster(), self.store.transcripts(), "be kind", tooling=self.tooling), ("", "wm"),
-            always_in_company, self.stops,
+            always_in_company, self.stops, self.policy,
             meter=Meter(spent=self.spent.append),
         )  # fmt: skip
         return converse(self.message.event_id, conversation)
@@ -72,7 +81,7 @@ class Room:
         presence.start()
         bench = Workbench(
             self.store.tool_calls(presence), self.runner, self.broadcast, self.bell, self.store.clock,
-            lambda: False, ("", "wm"),
+            lambda: False, ("", "wm"), self.policy,
         )  # fmt: skip
         due = self.store.tool_calls(presence).due(100)
         return [run_tool(call_id, bench) for call_id in due]

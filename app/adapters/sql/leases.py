@@ -1,4 +1,4 @@
-"""The one leasing mechanism: claim, renew, settle, postpone, release, lose, excuse. Every kind of owed row uses it.
+"""The one leasing mechanism: claim, renew, settle, postpone, wait, release, lose, excuse. Every owed row uses it.
 
 A claim is one `UPDATE ... RETURNING` that checks state, lease, due time and order and counts the attempt, on the
 database's clock. Whatever ends a claim is fenced by (owner, attempts): what a zombie brings changes no row.
@@ -90,6 +90,12 @@ class Leases:
             " failures = w.failures + 1, excused = w.excused + 1, outage = :outage",
             {"pause": seconds, "reason": reason, "outage": outage},
         )
+
+    def wait(self, connection: Connection, leases: Sequence[Lease], seconds: float, reason: str) -> set[str]:
+        """Give rows back unbegun because what has to be asked first is away; no failure is counted."""
+        changes = f"state = '{self._kind.waiting}', run_at = now() + make_interval(secs => :pause)"
+        changes += f", last_error = :reason, excused = w.excused + 1 {self._kind.on_wait}"
+        return self._end(connection, leases, changes, {"pause": seconds, "reason": reason})
 
     def release(self, connection: Connection, leases: Sequence[Lease]) -> set[str]:
         """Give rows back untouched: they are due now."""

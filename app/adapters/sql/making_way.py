@@ -18,7 +18,7 @@ _INTERRUPT = text("""
 _REPLACE = text("""
     UPDATE session_events SET superseded = true
     WHERE session_id = :session_id AND NOT superseded
-      AND type IN ('user', 'assistant.final', 'assistant.cancelled', 'assistant.error')
+      AND type IN ('user', 'assistant.final', 'assistant.cancelled', 'assistant.error', 'policy.denied')
       AND turn_seq = (SELECT turn_seq FROM session_events
                       WHERE session_id = :session_id AND type = 'user' AND NOT superseded AND turn_seq < :seq
                       ORDER BY turn_seq DESC LIMIT 1)

@@ -78,6 +78,11 @@ class SqlToolCalls(Claims):
         leases = [call.lease]
         self._end(leases, lambda connection: self._leases.postpone(connection, leases, seconds, reason, outage=False))
 
+    def wait(self, call: ToolCall, seconds: float, reason: str) -> None:
+        """Due again after a pause; the claim counts as no run."""
+        leases = [call.lease]
+        self._end(leases, lambda connection: self._leases.wait(connection, leases, seconds, reason))
+
     def survived(self, call: ToolCall) -> None:
         """This claim was lost and its worker lives; the heartbeat says so."""
         self._live_on([call.lease])

@@ -49,7 +49,7 @@ class SqlTurns(Claims):
         return next(map(_turn, self._claim(1, [event_id])), None)
 
     def _is_spent(self, row: RowMapping) -> bool:
-        is_tired = is_worn_out(row, MAX_ATTEMPTS) or row["attempts"] - row["steps"] > MAX_CLAIMS
+        is_tired = is_worn_out(row, MAX_ATTEMPTS) or _turn(row).claims > MAX_CLAIMS
         return row["cancel_requested"] or _is_late(row) or is_tired
 
     def _end_spent(self, connection: Connection, rows: Sequence[RowMapping]) -> None:
@@ -137,6 +137,11 @@ class SqlTurns(Claims):
         leases = [_lease(turn)]
         self._end(leases, lambda connection: self._leases.postpone(connection, leases, seconds, reason, outage=False))
 
+    def wait(self, turn: Turn, seconds: float, reason: str) -> None:
+        """Give the turn back as it was; the claim is not held against it."""
+        leases = [_lease(turn)]
+        self._end(leases, lambda connection: self._leases.wait(connection, leases, seconds, reason))
+
     def lose(self, turn: Turn, reason: str) -> None:
         """Give back a turn whose own process ended over it: that is a death."""
         resolved(lambda _: self._lose(turn, reason))
@@ -188,6 +193,7 @@ def _turn(row: Any) -> Turn:
         deliver_before=row["deadline_at"],
         subject=row["subject"],
         steps=row["steps"],
+        undecided=row["undecided"],
     )
 
 

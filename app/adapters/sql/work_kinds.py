@@ -23,6 +23,7 @@ class WorkKind:
     guard: str = "true"
     on_claim: str = ""
     on_owner_gone: str = ""
+    on_wait: str = ""
     session: str = "w.session_id"
 
     @property
@@ -53,6 +54,7 @@ TURNS = WorkKind(
                   OR NOT EXISTS (SELECT 1 FROM tool_calls c
                                  WHERE c.turn_event_id = w.event_id AND c.state IN ('queued', 'running')))""",
     on_claim=", partial_text = ''",
+    on_wait=", undecided = w.undecided + 1",
     # A suspect has a process of its own, whose death its worker reports: the worker's own death is not its doing.
     on_owner_gone=f", excused = excused + CASE WHEN attempts - excused > {ALONE_AFTER_DEATHS} THEN 1 ELSE 0 END",
 )
@@ -68,7 +70,9 @@ RECORDS = WorkKind(
     waiting="pending",
     order="w.run_at, w.id",
 )
-TOOL_CALLS = WorkKind(name="tool_call", table="tool_calls", key="call_id", on_claim=", runs = w.runs + 1")
+TOOL_CALLS = WorkKind(
+    name="tool_call", table="tool_calls", key="call_id", on_claim=", runs = w.runs + 1", on_wait=", runs = w.runs - 1"
+)
 EXPORTS = WorkKind(
     name="export",
     table="export_jobs",
