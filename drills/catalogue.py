@@ -16,6 +16,7 @@ from drills import (
     model_faults,
     model_manners,
     poison,
+    policy_faults,
     postgres_faults,
     redis_faults,
     response_faults,
@@ -85,7 +86,9 @@ CATALOGUE: tuple[Trouble | NotHere, ...] = (
     ),
     Trouble("F29", "stream clients that never read, reset, flood", gateway_faults.bad_clients, 54),
     Trouble("F30", "gateway killed and reloaded, twice", gateway_faults.kill_and_reload, 6),
-    NotHere("F31", "OPA down, slow, answering nonsense", "no policy is in force yet"),
+    _beside_posts(
+        "F31", "OPA down, slow, answering nonsense", policy_faults.fail_to_decide, 3, ("policy",), decided=True
+    ),
     Trouble("F33", "a seeded random mix", mix_fault.mix, 10),
     _beside_posts("F40", "a worker killed while a budget is reserved", budget_faults.kill_reserved, 3, (SWEPT,)),
     _beside_posts("F41", "the model down for 5 s", model_faults.down, 2, ("model",)),

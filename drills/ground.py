@@ -9,6 +9,7 @@ from devstack.place import is_locked
 from devstack.stack import Stack
 from drills.links import LinkedStack, linked
 from drills.model_peer import ModelPeer
+from drills.opa_peer import OpaPeer
 from drills.record import mark_of
 from drills.report import Timeline
 from drills.tool_faults import MODULES
@@ -52,34 +53,39 @@ class Ground:
     ) -> None:
         self.model: ModelPeer
         """The scripted model of the stack that runs; there is none before `stack_with`."""
+        self.opa: OpaPeer | None = None
         self._folder = folder
         self._timeline = timeline
         self._pace = pace_at(rate)
         self._settings = dict(settings or {})
         self._life = ExitStack()
         self._stack: Stack | LinkedStack | None = None
-        self._layout: tuple[Mapping[str, str], bool, Room | None] | None = None
+        self._layout: tuple[Mapping[str, str], bool, Room | None, bool] | None = None
         self._number = 0
 
     def stack_with(
-        self, overrides: Mapping[str, str], linked: bool = False, room: Room | None = None
+        self, overrides: Mapping[str, str], linked: bool = False, room: Room | None = None, decided: bool = False
     ) -> Stack | LinkedStack:
-        """The stack as it runs, or a new one where these settings, its links or its room are not as they are wanted."""
-        layout = (dict(overrides), linked, room)
+        """The stack as it runs, or a new one where these settings, its links, its room or who decides are not as wanted."""
+        layout = (dict(overrides), linked, room, decided)
         if self._stack is None or self._layout != layout:
             self.close()
-            self._stack = self._open(overrides, linked, room)
+            self._stack = self._open(overrides, linked, room, decided)
             self._layout = layout
         return self._stack
 
-    def _open(self, overrides: Mapping[str, str], with_links: bool, room: Room | None) -> Stack | LinkedStack:
+    def _open(
+        self, overrides: Mapping[str, str], with_links: bool, room: Room | None, decided: bool
+    ) -> Stack | LinkedStack:
         self._number += 1
         folder = self._folder / f"stack-{self._number}"
         self._timeline.say("stack", f"starting one of its own in {folder} {dict(overrides) or ''}")
         if room is not None:
             self._life.enter_context(room(folder))
         self.model = self._life.enter_context(ModelPeer(self._pace))
-        given = {"LLM_BASE_URL": self.model.url, "TOOL_MODULES": MODULES, **self._settings, **overrides}
+        self.opa = self._life.enter_context(OpaPeer()) if decided else None
+        decides = {"OPA_URL": self.opa.url} if self.opa else {}
+        given = {"LLM_BASE_URL": self.model.url, "TOOL_MODULES": MODULES, **decides, **self._settings, **overrides}
         parts = (*PARTS, *SECONDS)
         stack: Stack | LinkedStack = self._life.enter_context(
             linked(folder, parts, given, self._told)

@@ -10,14 +10,14 @@ from typing import Any, Self
 
 
 class HttpPeer:
-    """Listens on a free port at `address`, bound from the beginning and served while entered.
+    """Listens on a free port, or on this one, at `address`, bound from the beginning and served while entered.
 
     A handler finds the peer that it belongs to at `self.server.peer`.
     """
 
-    def __init__(self, name: str, handler: type["QuietHandler"]) -> None:
+    def __init__(self, name: str, handler: type["QuietHandler"], port: int = 0) -> None:
         self._name, self._handler = name, handler
-        self._listen(0)
+        self._listen(port)
         self.port = int(self._server.server_address[1])
         self.address = f"http://127.0.0.1:{self.port}"
 

@@ -74,7 +74,7 @@ class Tour:
             return table.Row(trouble.id, trouble.title, seconds=seconds, reason=reason, broke_off=True)
 
     def _judged(self, trouble: Trouble, began: float) -> table.Row:
-        stack = self.ground.stack_with(trouble.overrides, trouble.linked, trouble.room)
+        stack = self.ground.stack_with(trouble.overrides, trouble.linked, trouble.room, trouble.decided)
         stage = Stage(
             stack=stack,
             model=self.ground.model,
@@ -83,6 +83,7 @@ class Tour:
             dice=random.Random(f"{self.orders.seed}/{trouble.id}"),
             scale=self.orders.scale,
             minutes=self.orders.minutes,
+            opa=self.ground.opa,
         )
         record = Bout(trouble, stage, self.orders.pace, self.folder).run()
         report.write_json(self.folder / f"{trouble.id}-evidence.json", asdict(record))

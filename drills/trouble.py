@@ -20,6 +20,7 @@ from drills.faults import StackControl
 from drills.links import LinkedStack
 from drills.load import Target
 from drills.model_peer import ModelPeer
+from drills.opa_peer import OpaPeer
 from drills.record import Record
 from drills.report import Timeline
 
@@ -42,6 +43,7 @@ class Stage:
     dice: random.Random
     scale: float = 1.0
     minutes: float = 2.0
+    opa: OpaPeer | None = None
     felt: int = 0
     planted: int = 0
     figures: dict[str, float] = field(default_factory=dict)
@@ -140,6 +142,8 @@ class Trouble:
     """Whether it lies beside the way of a POST, which then has to stay as quick as in the calm."""
     linked: bool = False
     """Whether it needs proxies between our processes and the servers."""
+    decided: bool = False
+    """Whether it needs an OPA of the drill's own, which decides for the stack."""
     missing: Callable[[], str] = always_there
     """Why this machine cannot cause it, asked right before; empty where it can."""
     room: Callable[[Path], AbstractContextManager[None]] | None = None
