@@ -66,7 +66,7 @@ class Ground:
     def stack_with(
         self, overrides: Mapping[str, str], linked: bool = False, room: Room | None = None, decided: bool = False
     ) -> Stack | LinkedStack:
-        """The stack as it runs, or a new one where these settings, its links, its room or who decides are not as wanted."""
+        """The stack as it runs, or a new one where its settings, links, room or who decides are not as wanted."""
         layout = (dict(overrides), linked, room, decided)
         if self._stack is None or self._layout != layout:
             self.close()

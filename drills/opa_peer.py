@@ -58,7 +58,7 @@ class _Handler(QuietHandler):
     def get(self) -> None:
         self._say(b"{}")
 
-    def post(self, body: bytes) -> None:
+    def post(self, _body: bytes) -> None:
         opa = self.server.peer.opa
         manner = opa.manner
         if manner is Manner.SLOW:
