@@ -19,6 +19,7 @@ COPY migrations migrations
 COPY app app
 COPY tasks tasks
 COPY webui webui
+COPY policy policy
 ENV PATH=/opt/venv/bin:$PATH \
     PYTHONPATH=/srv/soma \
     PYTHONUNBUFFERED=1 \

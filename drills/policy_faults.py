@@ -30,10 +30,10 @@ def opa_of(stage: Stage) -> OpaPeer:
 def fail_to_decide(stage: Stage) -> None:
     """Down, then slow, then full of nonsense, each for 12 s, with a moment between."""
     opa = opa_of(stage)
+    _while(stage, opa.down, opa.up, "down")
+    for manner in (Manner.SLOW, Manner.NONSENSE):
+        _while(stage, partial(_behave, opa, manner), partial(_behave, opa, Manner.YES), manner.value)
     with stage.joined_by(TOOLS):
-        _while(stage, opa.down, opa.up, "down")
-        for manner in (Manner.SLOW, Manner.NONSENSE):
-            _while(stage, partial(_behave, opa, manner), partial(_behave, opa, Manner.YES), manner.value)
         stage.later.append(_allowed_again(stage))
 
 
