@@ -80,6 +80,15 @@ class CallMachine(LeaseMachine):
         self.model.give_back([hand], pause)
 
     @in_hand("tool_call")
+    @rule(which=any_number, pause=st.sampled_from((100, 500)))
+    def nobody_decides_about_a_call(self, which: int, pause: float) -> None:
+        hand, worker = self._hand("tool_call", which)
+        call: Any = hand.thing
+        if hand not in self.begun:
+            worker.calls.wait(call, pause, "nobody decides")
+            self.model.wait([hand], pause)
+
+    @in_hand("tool_call")
     @rule(which=any_number)
     def a_worker_lives_and_lost_its_call(self, which: int) -> None:
         hand, worker = self._hand("tool_call", which)

@@ -152,6 +152,12 @@ class LeaseModel:
                 row.run_at, row.outage = self.now + pause, outage
                 row.failures += 1
 
+    def wait(self, hands: list[Hand], pause: float) -> None:
+        """Nobody decided: due after a pause, and neither a failure nor a run."""
+        for row in self._end_held(hands, FIRST[hands[0].kind]):
+            row.runs -= row.kind == "tool_call"
+            row.run_at = self.now + pause
+
     def _end_held(self, hands: list[Hand], state: str) -> list[ModelRow]:
         """What is still held ends; an owner that brings the rest lives, so that rest is no death."""
         rows = [self._end(self.rows[hand.kind, hand.key], state) for hand in hands if self.holds(hand)]

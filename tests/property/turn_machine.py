@@ -129,6 +129,14 @@ class TurnMachine(LeaseMachine):
         self.model.give_back([hand], pause)
 
     @in_hand("turn")
+    @rule(which=any_number, pause=st.sampled_from((100, 500)))
+    def nobody_decides_about_a_turn(self, which: int, pause: float) -> None:
+        hand, worker = self._hand("turn", which)
+        turn: Any = hand.thing
+        worker.turns.wait(turn, pause, "nobody decides")
+        self.model.wait([hand], pause)
+
+    @in_hand("turn")
     @rule(which=any_number)
     def the_turns_own_process_dies(self, which: int) -> None:
         hand, worker = self._hand("turn", which)
