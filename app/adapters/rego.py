@@ -58,7 +58,7 @@ class RegoPolicy:
             with self._lock:
                 self._interpreter.set_input(given)
                 answer = self._interpreter.query_bundle_entrypoint(self._bundle, _ENTRYPOINT)
-                said = answer.results[0].expressions if answer.ok() and answer.results else ()
+                said: list[Any] = answer.results[0].expressions if answer.ok() and answer.results else []
         except (RegoError, JSONDecodeError, UnicodeEncodeError) as error:
             _log.error("a policy could not be evaluated: %s", error)
             return None
