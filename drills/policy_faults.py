@@ -28,7 +28,7 @@ def opa_of(stage: Stage) -> OpaPeer:
 
 
 def fail_to_decide(stage: Stage) -> None:
-    """Down, then slow, then full of nonsense, each for 12 s, with a moment between."""
+    """Down, then slow, then full of nonsense, each for about 11 s, with a moment between in which what waits is answered."""
     opa = opa_of(stage)
     _while(stage, opa.down, opa.up, "down")
     for manner in (Manner.SLOW, Manner.NONSENSE):
@@ -65,13 +65,13 @@ def _while(stage: Stage, begin: Callable[[], None], end: Callable[[], None], how
     finally:
         end()
     stage.later.append(lambda: found)
-    stage.rest(6)
+    stage.rest(10)
 
 
 def _judged(stage: Stage, how: str) -> list[str]:
     """What was allowed while nobody decided, and which refusals were no 503 with Retry-After, in time."""
     since = stage.sql(_NOW)[0][0]
-    until, found, refused = time.monotonic() + max(12 * stage.scale, 4), [], 0
+    until, found, refused = time.monotonic() + max(8 * stage.scale, 4), [], 0
     while time.monotonic() < until:
         began = time.monotonic()
         answer = _ask(stage)
