@@ -28,7 +28,7 @@ def opa_of(stage: Stage) -> OpaPeer:
 
 
 def fail_to_decide(stage: Stage) -> None:
-    """Down, then slow, then full of nonsense, each for about 11 s, with a moment between in which what waits is answered."""
+    """Down, then slow, then full of nonsense, each for 11 s; what waited is answered in between."""
     opa = opa_of(stage)
     _while(stage, opa.down, opa.up, "down")
     for manner in (Manner.SLOW, Manner.NONSENSE):
