@@ -20,6 +20,8 @@ from urllib3 import HTTPConnectionPool, HTTPSConnectionPool, PoolManager
 from urllib3.connection import HTTPConnection, HTTPSConnection
 from urllib3.exceptions import HTTPError
 
+from app.adapters.http.kept_sessions import KeptSessions
+
 _PIECE_BYTES = 64 * 1024
 
 
@@ -41,7 +43,7 @@ class NoAnswer(Exception):
 
 
 class BoundedHttp:
-    """Calls that end in time; one instance serves many threads, each with connections of its own.
+    """Calls that end in time; one instance serves many threads, and forks of its process.
 
     `may_reach` is asked of the addresses that a host's name stands for, and of the one that was reached in the end.
     Without `reads_bodies` an answer is its status and headers.
@@ -53,16 +55,21 @@ class BoundedHttp:
         self._max_bytes = max_bytes
         self._may_reach = may_reach
         self._reads_bodies = reads_bodies
-        self._local = threading.local()
+        self._sessions = KeptSessions(_new_session)
 
     def send(
         self, method: str, url: str, headers: Mapping[str, str], body: bytes | None, deadline_seconds: float
     ) -> Answer:
         """The answer, whatever its status, within the deadline; else `NoAnswer`."""
         _thread.may_reach = self._may_reach
-        with _Cutoff(deadline_seconds) as cutoff:
+        # The session is given back last: nobody else may have it while the cutoff could still cut its connection.
+        with self._sessions.lent() as session, _Cutoff(deadline_seconds) as cutoff:
             try:
-                answer = self._exchange(method, url, headers, body, deadline_seconds)
+                response = session.request(
+                    method, url, headers=dict(headers), data=body, timeout=deadline_seconds, allow_redirects=False,
+                    stream=True,
+                )  # fmt: skip
+                answer = self._whole(response)
             except (requests.RequestException, HTTPError, OSError) as error:
                 timed_out = cutoff.reached or isinstance(error, requests.Timeout)
                 # Its own text holds the whole address, and an address may hold what somebody asked.
@@ -72,12 +79,7 @@ class BoundedHttp:
                 raise NoAnswer("timeout")
             return answer
 
-    def _exchange(
-        self, method: str, url: str, headers: Mapping[str, str], body: bytes | None, seconds: float
-    ) -> Answer:
-        response = self._session().request(
-            method, url, headers=dict(headers), data=body, timeout=seconds, allow_redirects=False, stream=True
-        )
+    def _whole(self, response: requests.Response) -> Answer:
         with response:
             content = self._read(response) if self._reads_bodies else b""
             return Answer(response.status_code, {k.lower(): v for k, v in response.headers.items()}, content)
@@ -89,17 +91,6 @@ class BoundedHttp:
             if len(pieces) > self._max_bytes:
                 raise NoAnswer("too_big")
         return bytes(pieces)
-
-    def _session(self) -> requests.Session:
-        session: requests.Session | None = getattr(self._local, "session", None)
-        if session is None:
-            session = requests.Session()
-            session.trust_env = False
-            session.headers["Accept-Encoding"] = "identity"
-            session.mount("http://", _CuttableAdapter())
-            session.mount("https://", _CuttableAdapter())
-            self._local.session = session
-        return session
 
 
 _thread = threading.local()
@@ -193,6 +184,15 @@ class _Pool(HTTPConnectionPool):
 
 class _TlsPool(HTTPSConnectionPool):
     ConnectionCls = _WatchedTls
+
+
+def _new_session() -> requests.Session:
+    session = requests.Session()
+    session.trust_env = False
+    session.headers["Accept-Encoding"] = "identity"
+    session.mount("http://", _CuttableAdapter())
+    session.mount("https://", _CuttableAdapter())
+    return session
 
 
 class _CuttableAdapter(HTTPAdapter):
