@@ -68,3 +68,29 @@ def _alive(engine: Engine) -> int:
     counted = text("SELECT count(*) FROM pg_stat_activity WHERE application_name = 'pool test'")
     with engine.connect() as connection:
         return int(connection.execute(counted).scalar_one())
+
+
+def test_who_comes_right_after_the_server_was_away_meets_no_dead_connection(pool: Engine, engine: Engine) -> None:
+    first = burst(pool)
+
+    with engine.begin() as connection:
+        connection.execute(text("SELECT pg_terminate_backend(pid) FROM unnest(:pids) pid"), {"pids": list(first)})
+    eventually(lambda: not _alive(engine), 10)
+
+    assert not burst(pool) & first
+
+
+def test_a_connection_in_use_a_moment_ago_is_lent_again_without_a_question(
+    pool: Engine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[object] = []
+    monkeypatch.setattr(pool.dialect, "do_ping", lambda line: asked.append(line) or True)
+    for _ in range(3):
+        with transaction(pool) as connection:
+            connection.execute(_ME)
+    assert not asked
+
+    monkeypatch.setattr("app.adapters.sql.lending._FRESH_SECONDS", 0.0)
+    with transaction(pool) as connection:
+        connection.execute(_ME)
+    assert len(asked) == 1

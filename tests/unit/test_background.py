@@ -2,6 +2,7 @@
 
 import threading
 import time
+from collections.abc import Sequence
 
 from app.adapters.background import Background
 from tests.conftest import eventually
@@ -17,12 +18,12 @@ class Peer:
         self.gate = threading.Event()
         self.gate.set()
 
-    def take(self, item: object) -> None:
+    def take(self, items: Sequence[object]) -> None:
         self.tried += 1
         self.gate.wait(10)
         if self.away:
             raise ConnectionError
-        self.taken.append(item)
+        self.taken.extend(items)
 
 
 def background(peer: Peer, **options: float) -> "Background[object]":
@@ -95,3 +96,30 @@ def test_a_peer_that_is_away_is_not_tried_for_every_item_and_heard_again_later()
         return "back" in peer.taken
 
     assert eventually(heard)
+
+
+def test_a_hint_that_rests_is_sent_at_once_and_then_once_for_all_that_came_meanwhile() -> None:
+    peer = Peer()
+    line = background(peer)
+    line.put("look", 0, rest_seconds=0.3)
+    eventually(lambda: peer.taken == [0])
+    for number in range(1, 50):
+        line.put("look", number, rest_seconds=0.3)
+    line.put("other", "other")
+
+    eventually(lambda: len(peer.taken) == 3)
+    assert peer.taken == [0, "other", 49]
+
+
+def test_what_waits_together_is_sent_together() -> None:
+    peer = Peer()
+    peer.gate.clear()
+    line = background(peer)
+    line.put("first", "first")
+    eventually(lambda: peer.tried == 1)
+    for number in range(50):
+        line.put(number, number)
+    peer.gate.set()
+
+    eventually(lambda: len(peer.taken) == 51)
+    assert peer.tried == 2

@@ -9,7 +9,7 @@ import logging
 import queue
 import threading
 from collections import defaultdict
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from itertools import count
 from typing import Any
@@ -39,8 +39,11 @@ class RedisBroadcast:
         text = json.dumps(item, ensure_ascii=False)
         self._background.put(next(self._numbers), (f"{_PREFIX}{session_id}", text))
 
-    def _send(self, item: tuple[str, str]) -> None:
-        self._redis.publish(*item)
+    def _send(self, items: Sequence[tuple[str, str]]) -> None:
+        with self._redis.pipeline(transaction=False) as together:
+            for channel, text in items:
+                together.publish(channel, text)
+            together.execute()
 
 
 class RedisLine:

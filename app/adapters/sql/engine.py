@@ -11,6 +11,7 @@ from sqlalchemy.engine import make_url
 from sqlalchemy.exc import ArgumentError, DataError, DBAPIError, InterfaceError, InternalError, OperationalError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 
+from app.adapters.sql.lending import check_before_lending
 from app.adapters.sql.patience import WORKING, Patience, connections, within
 from app.domain.errors import CommitUnheard, Misconfigured, Rejected, StoreUnavailable
 
@@ -48,13 +49,12 @@ def create_engine(
         raise Misconfigured(
             "POSTGRES_DSN is not an address; example: postgresql://soma:secret@127.0.0.1:5432/soma"
         ) from None
-    return sqlalchemy_engine(
+    engine = sqlalchemy_engine(
         url,
         pool_size=pool_size,
         max_overflow=0,
         pool_use_lifo=True,
         pool_timeout=min(2.0, patience.greeting_seconds),
-        pool_pre_ping=True,
         pool_recycle=1800,
         execution_options={"patience": patience},
         connect_args={
@@ -68,6 +68,8 @@ def create_engine(
             "tcp_user_timeout": 5000,
         },
     )
+    check_before_lending(engine)
+    return engine
 
 
 @contextmanager

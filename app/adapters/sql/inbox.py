@@ -7,17 +7,21 @@ from sqlalchemy import Connection, Engine, text
 
 from app.adapters.sql.acceptance import accept, take_places
 from app.adapters.sql.making_way import make_way
-from app.adapters.sql.rows import append_event, as_json, owe_memory, place_event
+from app.adapters.sql.rows import APPEND_EVENTS, OWE_MEMORIES, as_json, events_as_json, memories_as_json, place_event
 from app.domain.conversation import Receipt, RequestKey, UserMessage
 from app.domain.events import EventType, NewEvent, SessionEvent
-from app.domain.memory import memory_of, place_of
+from app.domain.memory import Memory, memory_of, place_of
 
-_QUEUE_TURN = text("""
-    INSERT INTO turns (event_id, session_id, seq, tenant, persona_id, metadata, traceparent, request, deadline_at,
-                       subject)
-    VALUES (:event_id, :session_id, :seq, :tenant, :persona_id, CAST(:metadata AS jsonb), :traceparent,
-            CAST(:request AS jsonb), :deliver_before, :subject)
-""")
+# One statement, since each costs a round trip while the session's row is locked.
+_KEEP = text(f"""
+    WITH appended AS ({APPEND_EVENTS}),
+    queued AS (
+        INSERT INTO turns (event_id, session_id, seq, tenant, persona_id, metadata, traceparent, request, deadline_at,
+                           subject)
+        VALUES (:event_id, :session_id, :seq, :tenant, :persona_id, CAST(:metadata AS jsonb), :traceparent,
+                CAST(:request AS jsonb), :deliver_before, :subject)),
+    {OWE_MEMORIES}
+""")  # noqa: S608
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,15 +53,17 @@ class SqlInbox:
         user = place_event(said, place, message.session_id, place["seq"], message.traceparent)
         after = dict(place) | {"seq": place["seq"] + 1}
         begun = place_event(started, after, message.session_id, place["seq"], message.traceparent)
-        append_event(connection, user)
-        append_event(connection, begun)
+        events, memories = events_as_json((user, begun)), memories_as_json(self._memories_of(user, message))
+        connection.execute(_KEEP, _turn(user, message) | {"events": events, "memories": memories})
         # After its own event: a repetition of what came through unheard ends there.
         make_way(connection, message, user.seq)
-        connection.execute(_QUEUE_TURN, _turn(user, message))
-        if self._memories is not None and message.terms.remembered:
-            where = place_of(user.tenant, message.metadata, self._memories.universe, self._memories.namespace)
-            owe_memory(connection, memory_of(user, where, message.attachments))
         return user, begun
+
+    def _memories_of(self, user: SessionEvent, message: UserMessage) -> Sequence[Memory]:
+        if self._memories is None or not message.terms.remembered:
+            return ()
+        where = place_of(user.tenant, message.metadata, self._memories.universe, self._memories.namespace)
+        return [memory_of(user, where, message.attachments)]
 
 
 def _turn(user: SessionEvent, message: UserMessage) -> dict[str, object]:

@@ -1,7 +1,7 @@
 """Rows and domain data, in both directions: the few places where a column's name is written down."""
 
 import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
@@ -15,28 +15,39 @@ as_json: Callable[[object], str] = json.JSONEncoder(ensure_ascii=False, allow_na
 """JSON text for a jsonb parameter."""
 
 
-_APPEND_EVENT = text("""
+APPEND_EVENTS = """
     INSERT INTO session_events (session_id, seq, event_id, tenant, type, role, turn_seq, payload, created_at)
-    VALUES (:session_id, :seq, :event_id, :tenant, :type, :role, :turn_seq, CAST(:payload AS jsonb), :created_at)
-""")
+    SELECT session_id, seq, event_id, tenant, type, role, turn_seq, payload, created_at
+    FROM json_to_recordset(CAST(:events AS json))
+         AS event (session_id text, seq bigint, event_id text, tenant text, type text, role text, turn_seq bigint,
+                   payload jsonb, created_at timestamptz)
+"""
+"""Writes `events_as_json`, alone or as a part of a longer statement."""
+_APPEND_EVENTS = text(APPEND_EVENTS)
 
 
 def append_event(connection: Connection, event: SessionEvent) -> None:
     """Write an event whose `seq` was taken under the session's row lock."""
-    connection.execute(
-        _APPEND_EVENT,
-        {
-            "session_id": event.session_id,
-            "seq": event.seq,
-            "event_id": event.event_id,
-            "tenant": event.tenant,
-            "type": event.type.value,
-            "role": event.role,
-            "turn_seq": event.turn_seq,
-            "payload": as_json(envelope(event)),
-            "created_at": event.created_at,
-        },
-    )
+    connection.execute(_APPEND_EVENTS, {"events": events_as_json([event])})
+
+
+def events_as_json(events: Iterable[SessionEvent]) -> str:
+    """Rows for `APPEND_EVENTS`; the `seq` of each was taken under its session's row lock."""
+    return as_json([_event_row(event) for event in events])
+
+
+def _event_row(event: SessionEvent) -> dict[str, Any]:
+    return {
+        "session_id": event.session_id,
+        "seq": event.seq,
+        "event_id": event.event_id,
+        "tenant": event.tenant,
+        "type": event.type.value,
+        "role": event.role,
+        "turn_seq": event.turn_seq,
+        "payload": envelope(event),
+        "created_at": event.created_at.isoformat(),
+    }
 
 
 _NEXT_SEQ = text("""
@@ -108,8 +119,8 @@ def memory_of_row(row: RowMapping) -> Memory:
     )
 
 
-_OWE_MEMORIES = text("""
-    WITH offered AS (
+OWE_MEMORIES = """
+    offered AS (
         SELECT * FROM json_to_recordset(CAST(:memories AS json))
             AS memory (event_id text, tenant text, namespace text, universe text, session_id text, persona_id text,
                        role text, payload jsonb, idempotency_key text, traceparent text, digest text)
@@ -126,7 +137,11 @@ _OWE_MEMORIES = text("""
     SELECT event_id, tenant, namespace, universe, session_id, persona_id, role, payload, idempotency_key, traceparent
     FROM offered JOIN noted USING (event_id)
     RETURNING event_id
-""")
+"""
+"""Notes and owes `memories_as_json`, and returns the ids that were new: the end of a statement that has begun with
+`WITH`.
+"""
+_OWE_MEMORIES = text(f"WITH {OWE_MEMORIES}")
 
 
 def owe_memories(connection: Connection, memories: Sequence[Memory], digests: Sequence[bytes] = ()) -> set[str]:
@@ -135,23 +150,29 @@ def owe_memories(connection: Connection, memories: Sequence[Memory], digests: Se
 
     `digests` are those of the payloads, one for each memory; without it they are computed.
     """
-    rows = [
-        {
-            "event_id": memory.event_id,
-            "tenant": memory.place.tenant,
-            "namespace": memory.place.namespace,
-            "universe": memory.place.universe,
-            "session_id": memory.session_id,
-            "persona_id": memory.persona_id,
-            "role": memory.role,
-            "payload": memory.payload,
-            "idempotency_key": memory.idempotency_key,
-            "traceparent": memory.traceparent,
-            "digest": digest.hex(),
-        }
-        for memory, digest in zip(memories, digests or [digest_of(each.payload) for each in memories], strict=True)
-    ]
-    return set(connection.execute(_OWE_MEMORIES, {"memories": as_json(rows)}).scalars())
+    return set(connection.execute(_OWE_MEMORIES, {"memories": memories_as_json(memories, digests)}).scalars())
+
+
+def memories_as_json(memories: Sequence[Memory], digests: Sequence[bytes] = ()) -> str:
+    """Rows for `OWE_MEMORIES`; without `digests` they are computed."""
+    digests = digests or [digest_of(memory.payload) for memory in memories]
+    return as_json([_memory_row(memory, digest) for memory, digest in zip(memories, digests, strict=True)])
+
+
+def _memory_row(memory: Memory, digest: bytes) -> dict[str, Any]:
+    return {
+        "event_id": memory.event_id,
+        "tenant": memory.place.tenant,
+        "namespace": memory.place.namespace,
+        "universe": memory.place.universe,
+        "session_id": memory.session_id,
+        "persona_id": memory.persona_id,
+        "role": memory.role,
+        "payload": memory.payload,
+        "idempotency_key": memory.idempotency_key,
+        "traceparent": memory.traceparent,
+        "digest": digest.hex(),
+    }
 
 
 def owe_memory(connection: Connection, memory: Memory) -> None:
