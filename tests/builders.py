@@ -32,6 +32,12 @@ def a_message(text: str = "hello", session_id: str = "", **fields: Any) -> UserM
     return UserMessage(**{**values, **fields})
 
 
+def a_turn(event_id: str = "", **fields: Any) -> Turn:
+    """A claimed turn from tenant t1 in a session of its own, in its first attempt."""
+    values: dict[str, Any] = {"seq": 1, "tenant": "t1", "persona_id": None, "metadata": {}, "attempts": 1}
+    return Turn(event_id or an_id(), an_id("s-"), lease_owner="worker", **{**values, **fields})
+
+
 def a_key(key: str = "", digest: str = "d1", **fields: Any) -> RequestKey:
     """An Idempotency-Key that came with the body `digest` stands for."""
     values: dict[str, Any] = {"key": key or an_id(), "tenant": "t1", "route": "POST /x", "principal": "anonymous"}

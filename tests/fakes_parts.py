@@ -12,9 +12,10 @@ from app.adapters.stop_watch import Wish
 from app.domain.conversation import Turn
 from app.domain.conversation_control import Stop, Why
 from app.domain.dialogue import Answer, ModelCall, Piece, ToolAsk, Usage, Utterance
-from app.domain.errors import PolicyUnavailable
+from app.domain.errors import LeaseLost, PolicyUnavailable, StoreUnavailable
 from app.domain.events import EventType
 from app.domain.policy import Decision, PolicyQuestion, Standing, decision_on
+from app.domain.ports import Turns
 from app.domain.profiles import Profile, ProfileWish
 from app.routing import TaskName
 
@@ -190,3 +191,32 @@ class ScriptedModel:
                     step()
         finish = "tool_calls" if asks else "stop"
         yield Piece("", Answer(said, "scripted", Usage(7, len(said)), tuple(asks), finish))
+
+
+class PromptScribe:
+    """`Scribe` that keeps every piece at once."""
+
+    def __init__(self, turns: Turns) -> None:
+        self._turns = turns
+
+    @contextmanager
+    def writing_down(self, turn: Turn) -> Iterator["PromptPage"]:
+        yield PromptPage(turn, self._turns)
+
+
+@dataclass
+class PromptPage:
+    """`Page` of a `PromptScribe`."""
+
+    turn: Turn
+    turns: Turns
+    text: str = ""
+
+    def add(self, text: str) -> None:
+        self.text += text
+        try:
+            saved = self.turns.save_partials([(self.turn, self.text)])
+        except StoreUnavailable:
+            return
+        if saved.lost:
+            raise LeaseLost("the turn belongs to another attempt")

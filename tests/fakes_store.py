@@ -18,6 +18,7 @@ from app.domain.endings import cancelled, late, worn_out
 from app.domain.errors import Conflict, KeyReused, LeaseLost, NotFound, Rejected, StoreUnavailable
 from app.domain.events import ENDS_A_TURN, EventType, NewEvent, SessionEvent, envelope
 from app.domain.json_text import storable
+from app.domain.kept_text import Saved
 from app.domain.leases import MAX_ATTEMPTS, MAX_CLAIMS, Lease
 from app.domain.ledger import Acceptance, Accepted, Entry, Forgetting, Known, judge
 from app.domain.memory import (
@@ -365,9 +366,17 @@ class InMemoryTurns:
         owed = self.store.turn_rows.owed
         return not any(o.thing.session_id == row.thing.session_id and o.thing.seq < row.thing.seq for o in owed)
 
-    def save_partial(self, turn: Turn, text: str) -> None:
+    def save_partials(self, texts: Sequence[tuple[Turn, str]]) -> Saved:
         with self.store.transaction():
+            kept = frozenset(turn.event_id for turn, text in texts if self._save(turn, text))
+            return Saved(kept, frozenset(turn.event_id for turn, _ in texts) - kept)
+
+    def _save(self, turn: Turn, text: str) -> bool:
+        try:
             self._ours(turn).thing.partial_text = text
+        except LeaseLost:
+            return False
+        return True
 
     def asked_to_stop(self, event_ids: Collection[str]) -> dict[str, Why]:
         with self.store.transaction():

@@ -8,6 +8,7 @@ from typing import Any, Protocol
 
 from app.domain.conversation import Receipt, RequestKey, Turn, UserMessage
 from app.domain.events import NewEvent, SessionEvent
+from app.domain.kept_text import Saved
 from app.domain.leases import Lease
 from app.domain.log import WalBatch, WalPartition, WalPlace
 from app.domain.memory import Memory, Place, Remembered, WalRecord
@@ -48,8 +49,8 @@ class Turns(Protocol):
     def claim(self, event_id: str) -> Turn | None:
         """This turn, leased; None when it is done, not due, held, or another's."""
 
-    def save_partial(self, turn: Turn, text: str) -> None:
-        """Make the text so far durable. `LeaseLost` when another owns the turn."""
+    def save_partials(self, texts: Sequence[tuple[Turn, str]]) -> Saved:
+        """Make what these attempts have said so far durable."""
 
     def note(self, turn: Turn, event: NewEvent) -> SessionEvent:
         """Append an event that does not end the turn."""

@@ -7,6 +7,7 @@ from app.domain.backoff import Backoff
 from app.domain.conversation import Turn
 from app.domain.conversation_control import Stops
 from app.domain.dialogue import Usage
+from app.domain.kept_text import Scribe
 from app.domain.model_ports import Model
 from app.domain.policy import Policy
 from app.domain.ports import Broadcast, Clock, Doorbell, HealthNotes, Turns
@@ -42,6 +43,7 @@ class Conversation:
     alone: Callable[[Turn], str]
     stops: Stops
     policy: Policy
+    scribe: Scribe
     present: Callable[[], bool] = lambda: True
     """Whether everybody can see that this worker lives; before that its claims would be ended like a dead one's."""
     backoff: Backoff = field(default_factory=Backoff)

@@ -1,18 +1,14 @@
 """While the model speaks: every piece is shown, what was said so far is kept, and a wish to stop is heard."""
 
-import logging
 from collections.abc import Iterator
 
 from app.domain.conversation import Turn
 from app.domain.conversation_control import Stop, Why
 from app.domain.dialogue import Answer, Piece
-from app.domain.errors import ModelUnavailable, StoreUnavailable
+from app.domain.errors import ModelUnavailable
 from app.domain.events import EventType, live_item
 from app.domain.stream import Delta
 from app.services.conversation import Conversation
-
-PARTIAL_SECONDS = 0.2
-_log = logging.getLogger(__name__)
 
 
 class Stopped(Exception):
@@ -49,16 +45,15 @@ def until(stop: Stop, pieces: Iterator[Piece]) -> Iterator[Piece]:
 
 def listen(turn: Turn, begun: int, pieces: Iterator[Piece], conversation: Conversation) -> Answer:
     """The whole answer; `begun` is the number of the event that began this attempt."""
-    text, saved_at = "", conversation.clock.monotonic()
-    for piece in pieces:
-        if piece.answer is not None:
-            conversation.meter.spent(piece.answer.usage)
-            return piece.answer
-        _show(turn, Delta(begun, turn.attempts, len(text), piece.text), conversation)
-        text += piece.text
-        if conversation.clock.monotonic() - saved_at >= PARTIAL_SECONDS:
-            _save(turn, conversation, text)
-            saved_at = conversation.clock.monotonic()
+    said = 0
+    with conversation.scribe.writing_down(turn) as page:
+        for piece in pieces:
+            if piece.answer is not None:
+                conversation.meter.spent(piece.answer.usage)
+                return piece.answer
+            _show(turn, Delta(begun, turn.attempts, said, piece.text), conversation)
+            page.add(piece.text)
+            said += len(piece.text)
     raise ModelUnavailable("The model broke off in the middle of its answer.")
 
 
@@ -66,11 +61,3 @@ def _show(turn: Turn, piece: Delta, conversation: Conversation) -> None:
     metadata = {"offset": piece.offset, "attempt": piece.attempt}
     item = live_item(turn.session_id, EventType.DELTA, piece.text, metadata, conversation.clock.now())
     conversation.broadcast.publish(turn.session_id, item | {"after": piece.after})
-
-
-def _save(turn: Turn, conversation: Conversation, text: str) -> None:
-    try:
-        conversation.turns.save_partial(turn, text)
-    except StoreUnavailable as error:
-        # The answer goes on: the end is what must be kept, and keeping it is tried for longer.
-        _log.warning("partial text not kept: %s", error)

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 
+from app.adapters.scribe import SharedScribe
 from app.adapters.sql.transcripts import SqlTranscripts
 from app.adapters.sql.turns import SqlTurns
 from app.adapters.stop_watch import StopWatch
@@ -32,6 +33,7 @@ def conversation_of(process: Process, meter: Meter, alone: Callable[[Turn], str]
         memories=(defaults.universe, defaults.namespace) if defaults else None,
         alone=alone,
         stops=StopWatch(turns.asked_to_stop),
+        scribe=SharedScribe(turns.save_partials),
         policy=policy_of(settings, process.clock),
         present=process.presence.is_known,
         meter=meter,

@@ -63,7 +63,7 @@ def test_the_running_text_is_the_latest_attempts(store: StoreRig, worker: Proces
         turn = worker.turns.claim(message.event_id)
         assert turn is not None
         begun = worker.turns.note(turn, a_thought(message.event_id, attempt))
-        worker.turns.save_partial(turn, f"text {attempt}")
+        worker.turns.save_partials([(turn, f"text {attempt}")])
         if attempt == 1:
             worker.turns.postpone(turn, 0, "broke off")
             assert store.stream.partial(message.session_id) is None

@@ -10,6 +10,7 @@ from app.domain.conversation_control import Stopping, Why
 from app.domain.dialogue import ToolAsk, ToolOffer, Utterance
 from app.domain.errors import LeaseLost
 from app.domain.events import EventType, NewEvent
+from app.domain.kept_text import Saved
 from app.domain.leases import ALONE_AFTER_DEATHS, MAX_ATTEMPTS, MAX_CLAIMS
 from app.domain.memory import Place
 from app.domain.ports import Turns
@@ -90,11 +91,10 @@ def test_what_a_zombie_brings_changes_nothing(store: StoreRig, worker: Process, 
     store.pass_time(31)
     new = claimed(other.turns, message)
     other.turns.note(new, a_thought(message.event_id, 2))
-    other.turns.save_partial(new, "mine")
+    other.turns.save_partials([(new, "mine")])
     before = store.types(message.session_id)
 
-    with pytest.raises(LeaseLost):
-        worker.turns.save_partial(old, "old text")
+    assert worker.turns.save_partials([(old, "old text")]) == Saved(frozenset(), frozenset({message.event_id}))
     with pytest.raises(LeaseLost):
         worker.turns.note(old, a_thought(message.event_id, 1))
     with pytest.raises(LeaseLost):
@@ -345,7 +345,7 @@ def test_partial_text_is_kept_and_forgotten_by_the_next_attempt(
     message = accepted(store)
     turn = claimed(worker.turns, message)
     noted = worker.turns.note(turn, a_thought(message.event_id))
-    worker.turns.save_partial(turn, "Once upon")
+    worker.turns.save_partials([(turn, "Once upon")])
     partial = store.stream.partial(message.session_id)
     assert partial is not None
     assert (partial.after, partial.attempt, partial.offset, partial.text) == (noted.seq, 1, 0, "Once upon")
@@ -354,6 +354,20 @@ def test_partial_text_is_kept_and_forgotten_by_the_next_attempt(
     claimed(other.turns, message)
 
     assert store.stream.partial(message.session_id) is None
+
+
+def test_the_texts_of_many_attempts_are_kept_together_each_for_itself(store: StoreRig, worker: Process) -> None:
+    messages = [accepted(store) for _ in range(3)]
+    turns = [claimed(worker.turns, message) for message in messages]
+    begun = [worker.turns.note(turn, a_thought(turn.event_id)) for turn in turns]
+    worker.turns.finish(turns[1], a_final(turns[1].event_id, "done"), "done", None)
+
+    saved = worker.turns.save_partials([(turn, f"text {number}") for number, turn in enumerate(turns)])
+
+    assert saved == Saved(frozenset({turns[0].event_id, turns[2].event_id}), frozenset({turns[1].event_id}))
+    kept = [store.stream.partial(event.session_id) for event in begun]
+    assert [partial.text if partial else None for partial in kept] == ["text 0", None, "text 2"]
+    assert worker.turns.save_partials([]) == Saved(frozenset(), frozenset())
 
 
 def test_a_running_turn_is_asked_to_stop_and_its_worker_hears_of_it(store: StoreRig, worker: Process) -> None:

@@ -16,6 +16,7 @@ import websocket
 from sqlalchemy import Engine
 
 from app.adapters.redis.live import RedisBroadcast
+from app.adapters.scribe import SharedScribe
 from app.adapters.sql.presence import Presence
 from app.adapters.sql.transcripts import SqlTranscripts
 from app.adapters.sql.turns import SqlTurns
@@ -223,6 +224,6 @@ class Answerer:
         conversation = Conversation(
             self._turns, model, self._broadcast, RecordingDoorbell(), SystemClock(), RecordingNotes(),
             Preparation(FixedRoster(), self._transcripts, "", tooling=tooling), ("", "wm"), always_in_company,
-            self._stops, policy,
+            self._stops, policy, SharedScribe(self._turns.save_partials),
         )  # fmt: skip
         return converse(event_id, conversation)

@@ -10,6 +10,7 @@ import pytest
 from sqlalchemy import Engine, text
 
 from app.adapters.redis.live import RedisBroadcast
+from app.adapters.scribe import SharedScribe
 from app.adapters.sql.budgets import SqlBudgetDesk
 from app.adapters.sql.engine import create_engine
 from app.adapters.sql.inbox import SqlInbox
@@ -67,7 +68,7 @@ class Crowd:
             turns, ScriptedModel([self._hold, "hello"]), RedisBroadcast(settings.redis_url.get_secret_value()),
             RecordingDoorbell(), SystemClock(), RecordingNotes(),
             Preparation(FixedRoster(), SqlTranscripts(engine), ""), None, always_in_company,
-            StopWatch(turns.asked_to_stop), ScriptedPolicy(),
+            StopWatch(turns.asked_to_stop), ScriptedPolicy(), SharedScribe(turns.save_partials),
             paying=Purse(spending, SystemClock(), refused=self.refused.append).paying,
         )  # fmt: skip
 

@@ -15,8 +15,8 @@ import pytest
 import requests
 from sqlalchemy import Engine, text
 
+from app.adapters.scribe import EVERY_SECONDS
 from app.domain.errors import ModelUnavailable
-from app.services.listen import PARTIAL_SECONDS
 from devstack.stack import Stack
 from tests.builders import an_id
 from tests.conftest import eventually
@@ -273,7 +273,7 @@ def test_a_gateway_killed_in_the_middle_of_a_stream_is_resumed_from_where_it_was
     event_id = begin(first)
     read, killed = threading.Event(), threading.Event()
     # What is said after that is kept, too, for a reader whose gateway does not hear the live line yet.
-    kept_by_now = partial(time.sleep, PARTIAL_SECONDS)
+    kept_by_now = partial(time.sleep, 2 * EVERY_SECONDS)
     steps = ["Once ", kept_by_now, "upon ", read.wait, lambda: killed.wait(30), "a \U0001f600 ", "time."]
     worker = threading.Thread(target=lambda: answerer.answer(event_id, *steps))
     seen: list[Event] = []

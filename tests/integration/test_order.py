@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import pytest
 from sqlalchemy import Engine
 
+from app.adapters.scribe import SharedScribe
 from app.domain.errors import ModelUnavailable
 from app.domain.transcript import Transcripts
 from app.routing import TaskName
@@ -51,7 +52,7 @@ class Worker:
         conversation = Conversation(
             self.process.turns, ScriptedModel(steps or ("Yes.",)), RecordingBroadcast(), RecordingDoorbell(),
             SystemClock(), RecordingNotes(), Preparation(FixedRoster(), self.transcripts, ""), None,
-            always_in_company, WishedStops(), ScriptedPolicy(),
+            always_in_company, WishedStops(), ScriptedPolicy(), SharedScribe(self.process.turns.save_partials),
         )  # fmt: skip
         return converse(event_id, conversation)
 

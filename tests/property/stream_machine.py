@@ -114,10 +114,9 @@ class StreamMachine(RuleBasedStateMachine):
         self.publish(item, fate)
         attempt.text += words
         if save:
-            try:
-                attempt.turns.save_partial(attempt.turn, attempt.text)
+            if attempt.turns.save_partials([(attempt.turn, attempt.text)]).kept:
                 attempt.saved = attempt.text
-            except LeaseLost:
+            else:
                 assert attempt is not self.attempts[-1] or self.is_over(attempt)
 
     def is_over(self, attempt: Attempt) -> bool:

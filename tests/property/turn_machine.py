@@ -7,6 +7,7 @@ from typing import Any
 from hypothesis import strategies as st
 from hypothesis.stateful import invariant, precondition, rule
 
+from app.domain.errors import LeaseLost
 from app.domain.events import ENDS_A_TURN, EventType, NewEvent
 from app.domain.memory import Place
 from app.domain.tools import ToolEnd, ToolStatus, end_before_run, result_event
@@ -157,7 +158,11 @@ class TurnMachine(LeaseMachine):
     def keep_partial_text(self, which: int) -> None:
         hand, worker = self._hand("turn", which)
         turn: Any = hand.thing
-        self._bring(hand, lambda: worker.turns.save_partial(turn, "so far"))
+        self._bring(hand, lambda: self._write(worker, turn))
+
+    def _write(self, worker: Any, turn: Any) -> None:
+        if turn.event_id in worker.turns.save_partials([(turn, "so far")]).lost:
+            raise LeaseLost("the turn belongs to another attempt")
 
     @rule(which=any_number)
     def a_worker_freezes_and_claims_again(self, which: int) -> None:

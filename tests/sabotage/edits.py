@@ -39,7 +39,10 @@ SABOTAGES: dict[str, Sabotage] = {
                 )
             ],
             "app.adapters.sql.turns": [
-                ("AND lease_owner = :owner AND attempts = :attempts\n    RETURNING", "\n    RETURNING"),
+                (
+                    "AND t.lease_owner IS NOT DISTINCT FROM said.owner AND t.attempts = said.attempts\n        FOR",
+                    "\n        FOR",
+                ),
                 ("AND lease_owner = :owner AND attempts = :attempts FOR UPDATE", "FOR UPDATE"),
             ],
         },
@@ -79,7 +82,10 @@ SABOTAGES: dict[str, Sabotage] = {
         fault="F8",
         breaks="I1",
         edits={
-            "app.adapters.sql.inbox": [("        connection.execute(_QUEUE_TURN, _turn(user, message))\n", "")],
+            "app.adapters.sql.inbox": [
+                ("        VALUES (:event_id,", "        SELECT :event_id,"),
+                (":deliver_before, :subject)),", ":deliver_before, :subject WHERE false),"),
+            ],
             "app.adapters.sql.turns": [
                 (
                     "        return next(map(_turn, self._claim(1, [event_id])), None)\n",

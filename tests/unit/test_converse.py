@@ -30,7 +30,7 @@ from tests.fakes import (
     WishedStops,
 )
 from tests.fakes_budgets import InMemoryBudgets
-from tests.fakes_parts import FixedRoster, Ring, Step, always_in_company
+from tests.fakes_parts import FixedRoster, PromptScribe, Ring, Step, always_in_company
 from tests.fakes_store import InMemoryTurns
 
 AWAY = ModelUnavailable("The model's endpoint could not be reached.")
@@ -77,6 +77,7 @@ class Stage:
             self.alone,
             self.stops,
             self.policy,
+            PromptScribe(turns or self.turns),
             lambda: self.present,
             meter=Meter(self.first_pieces.append, self.spent.append),
             paying=self.paying,
@@ -178,21 +179,6 @@ def test_what_is_shown_live_is_what_is_kept() -> None:
     shown = [item for item in stage.broadcast.shown["s-1"] if item.get("seq")]
 
     assert shown == stage.store.stream_store().events_after("s-1", 2, 100)
-
-
-def test_the_text_is_durable_at_most_every_fifth_of_a_second() -> None:
-    saved: list[str] = []
-    stage = Stage([])
-
-    def look() -> None:
-        stage.clock.advance(0.1)
-        partial = stage.store.stream_store().partial("s-1")
-        saved.append(partial.text if partial else "")
-
-    stage.model = ScriptedModel(["a", look, "b", look, "c", look, "d", look, "e"])
-    stage.run()
-
-    assert saved == ["", "", "abc", "abc"]
 
 
 def test_a_turn_that_is_not_due_is_nothing_to_do() -> None:

@@ -27,7 +27,7 @@ from tests.fakes import (
     ScriptedPolicy,
     WishedStops,
 )
-from tests.fakes_parts import BreaksOff, FixedRoster, Step, always_in_company
+from tests.fakes_parts import BreaksOff, FixedRoster, PromptScribe, Step, always_in_company
 from tests.unit.session_history import Reader
 
 Item = dict[str, Any]
@@ -48,11 +48,11 @@ class Stage:
         accept_message(message or self.message, None, Reception(self.store.inbox(), RecordingDoorbell(), self.feed))
 
     def answer(self, *steps: Step) -> str:
-        presence = self.store.presence("worker")
+        turns = self.store.turns(self.store.presence("worker"))
         conversation = Conversation(
-            self.store.turns(presence), ScriptedModel(steps or PIECES), self.feed, RecordingDoorbell(), self.clock,
+            turns, ScriptedModel(steps or PIECES), self.feed, RecordingDoorbell(), self.clock,
             RecordingNotes(), Preparation(FixedRoster(), self.store.transcripts(), ""), ("", "wm"),
-            always_in_company, WishedStops(), ScriptedPolicy(),
+            always_in_company, WishedStops(), ScriptedPolicy(), PromptScribe(turns),
         )  # fmt: skip
         return converse(self.message.event_id, conversation)
 

@@ -29,7 +29,7 @@ from tests.fakes import (
     ScriptedPolicy,
     WishedStops,
 )
-from tests.fakes_parts import FixedRoster, Step, always_in_company
+from tests.fakes_parts import FixedRoster, PromptScribe, Step, always_in_company
 
 SESSION = "s-1"
 TOOLS = load_tools("")
@@ -68,10 +68,11 @@ class Room:
     def converse(self) -> str:
         presence = self.store.presence("talker")
         presence.start()
+        turns = self.store.turns(presence)
         conversation = Conversation(
-            self.store.turns(presence), self.model, self.broadcast, self.bell, self.store.clock, RecordingNotes(),
+            turns, self.model, self.broadcast, self.bell, self.store.clock, RecordingNotes(),
             Preparation(FixedRoster(), self.store.transcripts(), "be kind", tooling=self.tooling), ("", "wm"),
-            always_in_company, self.stops, self.policy,
+            always_in_company, self.stops, self.policy, PromptScribe(turns),
             meter=Meter(spent=self.spent.append),
         )  # fmt: skip
         return converse(self.message.event_id, conversation)

@@ -17,15 +17,28 @@ from app.domain.conversation_control import Why
 from app.domain.endings import cancelled, late, worn_out
 from app.domain.errors import LeaseLost
 from app.domain.events import NewEvent, SessionEvent
+from app.domain.kept_text import Saved
 from app.domain.leases import MAX_ATTEMPTS, MAX_CLAIMS, Lease
 from app.domain.memory import Place, memory_of
 from app.domain.tool_loop import StepPlan, TakenStep
 from app.domain.turn_request import request_of
 
-_SAVE_PARTIAL = text("""
-    UPDATE turns SET partial_text = :partial
-    WHERE event_id = :event_id AND state = 'running' AND lease_owner = :owner AND attempts = :attempts
-    RETURNING event_id
+# Never waits for a row that somebody else has locked, so it cannot wait in a circle with the heartbeat, which renews
+# many rows at once, too; such a row comes along the next time.
+_SAVE_PARTIALS = text("""
+    WITH said AS (
+        SELECT * FROM unnest(CAST(:keys AS text[]), CAST(:owners AS text[]), CAST(:attempts AS integer[]),
+                             CAST(:texts AS text[])) AS said (event_id, owner, attempts, partial)
+    ), ours AS MATERIALIZED (
+        SELECT t.event_id, said.partial FROM turns t JOIN said ON t.event_id = said.event_id
+        WHERE t.state = 'running' AND t.lease_owner IS NOT DISTINCT FROM said.owner AND t.attempts = said.attempts
+        FOR UPDATE OF t SKIP LOCKED
+    ), kept AS (
+        UPDATE turns t SET partial_text = ours.partial FROM ours WHERE t.event_id = ours.event_id RETURNING t.event_id
+    )
+    SELECT said.event_id, kept.event_id IS NOT NULL AS kept,
+           t.state IS DISTINCT FROM 'running' OR t.lease_owner <> said.owner OR t.attempts <> said.attempts AS lost
+    FROM said LEFT JOIN turns t ON t.event_id = said.event_id LEFT JOIN kept ON kept.event_id = said.event_id
 """)
 _ASKED_TO_STOP = text("""
     SELECT event_id, cancel_requested FROM turns
@@ -58,12 +71,18 @@ class SqlTurns(Claims):
             call_off(connection, turn.event_id)
             self._end_with(connection, turn, *_last_words(turn, row))
 
-    def save_partial(self, turn: Turn, text: str) -> None:
-        """Keep the text so far."""
+    def save_partials(self, texts: Sequence[tuple[Turn, str]]) -> Saved:
+        """Keep the texts so far, in one statement."""
+        said = {
+            "keys": [turn.event_id for turn, _ in texts],
+            "owners": [turn.lease_owner for turn, _ in texts],
+            "attempts": [turn.attempts for turn, _ in texts],
+            "texts": [partial for _, partial in texts],
+        }
         with transaction(self._engine) as connection:
-            held = {"event_id": turn.event_id, "owner": turn.lease_owner, "attempts": turn.attempts}
-            if not connection.execute(_SAVE_PARTIAL, held | {"partial": text}).rowcount:
-                raise LeaseLost("the turn belongs to another attempt")
+            rows = connection.execute(_SAVE_PARTIALS, said).all()
+        kept = frozenset(row.event_id for row in rows if row.kept)
+        return Saved(kept, frozenset(row.event_id for row in rows if row.lost and not row.kept))
 
     def asked_to_stop(self, event_ids: Collection[str]) -> dict[str, Why]:
         """Those of these turns that are to end without their answers."""
