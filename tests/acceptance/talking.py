@@ -28,6 +28,11 @@ def answer_to(text: str) -> str:
     return f"You said: {text}."
 
 
+def but_cursor(item: Item) -> Item:
+    """A durable event without what differs where a stream has brought a part of an answer before it."""
+    return {name: value for name, value in item.items() if name != "cursor"}
+
+
 class Held:
     """An answer that stops in the middle until it may go on, or until its reader hangs up."""
 

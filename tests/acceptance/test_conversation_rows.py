@@ -11,7 +11,7 @@ import requests
 
 from devstack.stack import Stack
 from tests.acceptance.following import ENDINGS
-from tests.acceptance.talking import Item, Talk, answer_to, talking
+from tests.acceptance.talking import Item, Talk, answer_to, but_cursor, talking
 from tests.builders import an_id
 from tests.conftest import eventually
 from tests.integration.gateway_process import assert_problem
@@ -180,14 +180,10 @@ def test_both_streams_tell_what_was_kept_and_go_on_behind_any_cursor(talk: Talk)
     for event in [{"cursor": ""}, *kept[:-1]]:
         rest = [each for each in kept if each["seq"] > int(event["cursor"] or 0)]
         for told in (talk.streamed(session_id, event["cursor"]), by_websocket(event["cursor"])):
-            assert [_but_cursor(item) for item in told] == [_but_cursor(item) for item in rest]
+            assert [but_cursor(item) for item in told] == [but_cursor(item) for item in rest]
     with talk.client.sse(session_id, **{"Last-Event-ID": kept[2]["cursor"]}) as items:
         assert next(items)["seq"] == kept[3]["seq"]
     assert_problem(talk.client.get(f"/v1/session/{an_id()}/events"), 404)
-
-
-def _but_cursor(item: Item) -> Item:
-    return {name: value for name, value in item.items() if name != "cursor"}
 
 
 @pytest.mark.promise("GET /v1/sessions", "GET /v1/sessions/{session_id}")
