@@ -67,8 +67,8 @@ def engine(settings: Settings) -> Iterator[Engine]:
 
 @pytest.fixture(scope="session")
 def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
-    """The whole system as `make run` starts it, with the built-in model, on free ports."""
+    """The whole system as `make run` starts it, with the built-in model and a policy that knows a no, on free ports."""
     # What the small model is told costs as much of the processor as what it says.
-    short_answers = {"LLM_MAX_OUTPUT_TOKENS": "128", "LLM_CONTEXT_TOKENS": "1024"}
-    with Stack(tmp_path_factory.mktemp("stack"), None, overrides=short_answers) as running:
+    chosen = {"LLM_MAX_OUTPUT_TOKENS": "128", "LLM_CONTEXT_TOKENS": "1024", "POLICY_DIR": str(ROOT / "tests/policy")}
+    with Stack(tmp_path_factory.mktemp("stack"), None, overrides=chosen) as running:
         yield running

@@ -14,7 +14,8 @@ the middle, because it costs as long as it runs, which is to the end. A folder t
 ON_THE_STACK = frozenset(
     f"tests/{file}.py"
     for file in (
-        "acceptance/test_budgets", "acceptance/test_cancel", "acceptance/test_dead_letters",
+        "acceptance/test_budgets", "acceptance/test_cancel", "acceptance/test_conversation_control",
+        "acceptance/test_conversation_rows", "acceptance/test_dead_letters", "acceptance/test_events",
         "acceptance/test_figures_in_outages", "acceptance/test_mcp", "acceptance/test_memory_plane",
         "acceptance/test_memory_routes", "acceptance/test_openai", "acceptance/test_our_somabrain",
         "acceptance/test_rebuild", "acceptance/test_the_line", "browser/test_real_stack",

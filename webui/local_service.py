@@ -10,7 +10,7 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from app.domain.errors import Rejected, Retryable
+from app.domain.errors import NotFound, Rejected, Retryable
 from app.domain.json_text import BadJson, parse_json
 from app.domain.long_items import as_line
 from app.services.accept_message import accept_message
@@ -80,14 +80,14 @@ class LocalStream:
         self._over = threading.Event()
 
     def events(self) -> Iterator[ServerEvent]:
-        """Until the reader left or the store does not answer; a `ping` item is a heartbeat."""
+        """Until the reader left, the store does not answer or the session is deleted; a `ping` item is a heartbeat."""
         try:
             for item in self._items:
                 if self._over.is_set():
                     return
                 ping = item["type"] == "ping"
                 yield ServerEvent() if ping else ServerEvent(item.get("cursor", ""), as_line(item))
-        except Retryable:
+        except (Retryable, NotFound):
             return
 
     def hang_up(self) -> None:

@@ -12,7 +12,9 @@ from flask import Response, g, jsonify, request
 from app.adapters.http.open_streams import STOPPING, Slot, bound_sending, client_left, client_socket
 from app.domain.answer_parts import Ended
 from app.domain.conversation import Receipt, UserMessage
+from app.domain.errors import NotFound
 from app.domain.kept_turns import KeptTurn
+from app.gateway.openai_errors import error_of
 from app.gateway.request_keys import key_of, marked
 from app.gateway.room import room
 from app.gateway.write_through import keep_message
@@ -111,7 +113,10 @@ def streamed(events: Iterator[str], slot: Slot, form: OpenAIForm, receipt: Recei
 
 def _counted(events: Iterator[str]) -> Iterator[str]:
     with STREAMS_OPEN.labels("openai").track_inprogress():
-        yield from events
+        try:
+            yield from events
+        except NotFound:
+            yield as_data(error_of(Refused("The session of this answer is not there any more.", status=404)))
 
 
 def _marked(response: Response, form: OpenAIForm, receipt: Receipt) -> Response:

@@ -75,8 +75,8 @@ def _as_sse(items: Iterator[dict[str, Any]]) -> Iterator[str]:
         try:
             for item in items:
                 yield _PING if item["type"] == "ping" else _event(item)
-        except Retryable:
-            # The reader comes back by itself and resumes from its last id.
+        except (Retryable, NotFound):
+            # The reader comes back by itself: it resumes from its last id, or is told 404.
             return
 
 
@@ -117,6 +117,8 @@ def _speak(ws: SafeSocket, session_id: str, after: str) -> None:
                 if not ws.open:
                     return
                 ws.send_text(as_line(item))
+        except NotFound as error:
+            ws.close(_CLOSE_GONE, str(error))
         except SlowReader as error:
             ws.close(_CLOSE_SLOW, str(error))
         except Retryable:

@@ -10,7 +10,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
-from app.domain.errors import Rejected
+from app.domain.errors import NotFound, Rejected
 from app.domain.events import ENDS_A_TURN, LOOK, EventType, live_item
 from app.domain.ports import Clock
 from app.domain.stream import Cursor, Delta, StreamGap, StreamMerge, parse_cursor
@@ -38,7 +38,9 @@ class StreamRoom:
 def follow_session(
     session_id: str, after: str, room: StreamRoom, left: Callable[[], bool] = lambda: False
 ) -> Generator[dict[str, Any], None, None]:
-    """Items from the cursor `after` on, with a `ping` in every 15 s of silence, until `left` says that nobody reads."""
+    """Items from the cursor `after` on, with a `ping` in every 15 s of silence, until `left` says that nobody reads;
+    `NotFound` once the session is deleted.
+    """
     with room.feed.attach(session_id) as line, suppress(_ReaderLeft):
         cursor, known = _place(session_id, after, room)
         if not known:
@@ -109,7 +111,8 @@ class _Follower:
         """How long to trust silence. While an answer is owed it may mean that what was published got lost."""
         if not self._line.connected:
             return _POLL_SECONDS
-        return _EXPECTANT_SECONDS if self._owed else PING_SECONDS
+        left = PING_SECONDS - (self._room.clock.monotonic() - self._spoke_at)
+        return min(_EXPECTANT_SECONDS if self._owed else PING_SECONDS, max(left, _POLL_SECONDS))
 
     def _digest(self, item: dict[str, Any] | None) -> Iterator[dict[str, Any]]:
         if item is None or item["type"] == LOOK["type"]:
@@ -165,8 +168,15 @@ class _Follower:
             page = self._room.store.events_after(self._session_id, self._merge.cursor.seq, _PAGE)
             for item in page:
                 yield from self._pass_on(item)
+            if not page:
+                self._check_that_it_is_there()
             if len(page) < _PAGE:
                 return
+
+    def _check_that_it_is_there(self) -> None:
+        """Another session of the same name may have begun meanwhile: it has not come as far as this reader."""
+        if self._room.store.head(self._session_id) < max(self._merge.cursor.seq, 1):
+            raise NotFound("this session is not there any more")
 
     def _news(self, states: Mapping[str, str]) -> Iterator[dict[str, Any]]:
         """What is new about memories; a word that comes late never takes a later one back."""

@@ -53,49 +53,15 @@ def free_port() -> int:
         return int(probe.getsockname()[1])
 
 
-class Gateway:
-    """gunicorn with its workers on the given servers."""
+class GatewayClient:
+    """A program that uses a gateway that runs already, and holds every answer to the contract."""
 
-    def __init__(self, environment: dict[str, str], **variables: str) -> None:
-        self.port = free_port()
-        self.base = f"http://127.0.0.1:{self.port}"
-        self._environment = {
-            **{name: value for name, value in os.environ.items() if name not in environment},
-            **environment, "GATEWAY_PORT": str(self.port), "SOMA_BASE_URL": "http://127.0.0.1:1",
-            "PROCESS_NAME": "gateway", "LOG_LEVEL": "WARNING", **variables,
-        }  # fmt: skip
+    def __init__(self, base: str) -> None:
+        self.base = base
+        self.port = int(base.rpartition(":")[2])
         self.http = requests.Session()
         # A connection that has been idle may be closed by the server at the moment at which it is used again.
         self.http.headers["Connection"] = "close"
-
-    def start(self) -> "Gateway":
-        argv = [sys.executable, "-m", *command(ProcessName.GATEWAY)]
-        self.process = subprocess.Popen(argv, cwd=ROOT, env=self._environment, start_new_session=True)
-        eventually(self._answers, 60)
-        return self
-
-    def _answers(self) -> bool:
-        assert self.process.poll() is None, "the gateway ended"
-        try:
-            return requests.get(f"{self.base}/healthz", timeout=2).status_code == 200
-        except requests.RequestException:
-            return False
-
-    def stop(self) -> None:
-        self.process.terminate()
-        try:
-            self.process.wait(15)
-        except subprocess.TimeoutExpired:
-            os.killpg(self.process.pid, signal.SIGKILL)
-            self.process.wait(5)
-
-    def kill_and_start(self) -> None:
-        """SIGKILL for all of it, and another one at the same address."""
-        os.killpg(self.process.pid, signal.SIGKILL)
-        self.process.wait(5)
-        self.start()
-
-    # --- a client
 
     def call(self, method: str, path: str, **arguments: Any) -> requests.Response:
         """One request; the answer has every header that every answer must have, is never a 500, and a good one has a
@@ -160,6 +126,45 @@ class Gateway:
             except TimeoutError:
                 pass
             return found
+
+
+class Gateway(GatewayClient):
+    """gunicorn with its workers on the given servers, and a client of it."""
+
+    def __init__(self, environment: dict[str, str], **variables: str) -> None:
+        super().__init__(f"http://127.0.0.1:{free_port()}")
+        self._environment = {
+            **{name: value for name, value in os.environ.items() if name not in environment},
+            **environment, "GATEWAY_PORT": str(self.port), "SOMA_BASE_URL": "http://127.0.0.1:1",
+            "PROCESS_NAME": "gateway", "LOG_LEVEL": "WARNING", **variables,
+        }  # fmt: skip
+
+    def start(self) -> "Gateway":
+        argv = [sys.executable, "-m", *command(ProcessName.GATEWAY)]
+        self.process = subprocess.Popen(argv, cwd=ROOT, env=self._environment, start_new_session=True)
+        eventually(self._answers, 60)
+        return self
+
+    def _answers(self) -> bool:
+        assert self.process.poll() is None, "the gateway ended"
+        try:
+            return requests.get(f"{self.base}/healthz", timeout=2).status_code == 200
+        except requests.RequestException:
+            return False
+
+    def stop(self) -> None:
+        self.process.terminate()
+        try:
+            self.process.wait(15)
+        except subprocess.TimeoutExpired:
+            os.killpg(self.process.pid, signal.SIGKILL)
+            self.process.wait(5)
+
+    def kill_and_start(self) -> None:
+        """SIGKILL for all of it, and another one at the same address."""
+        os.killpg(self.process.pid, signal.SIGKILL)
+        self.process.wait(5)
+        self.start()
 
 
 def _assert_described(method: str, path: str, status: int) -> None:

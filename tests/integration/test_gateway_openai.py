@@ -296,3 +296,24 @@ def test_a_gateway_killed_in_the_middle_of_a_stream_is_resumed_from_where_it_was
     assert whole[-1] == rest[-1]
     marks = [event["type"] for event in seen + rest if event["type"] != "response.output_text.delta"]
     assert marks == [event["type"] for event in whole if event["type"] != "response.output_text.delta"]
+
+
+@pytest.mark.parametrize("stream", [False, True])
+def test_who_waits_for_an_answer_whose_session_is_deleted_is_told_at_once(gateway: Gateway, stream: bool) -> None:
+    session_id = an_id("s-")
+    body = {
+        "model": "default",
+        "messages": HELLO,
+        "stream": stream,
+        "metadata": {"session_id": session_id, "hold": "1"},
+    }
+
+    with ThreadPoolExecutor(1) as pool:
+        asked = pool.submit(post, gateway, CHAT, body)
+        eventually(lambda: gateway.get(f"/v1/sessions/{session_id}").status_code == 200)
+        assert gateway.call("DELETE", f"/v1/sessions/{session_id}").status_code == 200
+        answer = asked.result(8)
+
+    assert answer.status_code == (200 if stream else 404)
+    assert "not there any more." in answer.text
+    assert "[DONE]" not in answer.text

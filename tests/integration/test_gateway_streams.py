@@ -6,12 +6,16 @@ import struct
 import threading
 import time
 from collections.abc import Iterator
+from datetime import UTC, datetime
 from typing import Any
 
 import pytest
 import requests
 import websocket
 
+from app.adapters.redis.connection import connect
+from app.domain.events import EventType, live_item
+from app.settings import Settings
 from tests.builders import a_message, an_id
 from tests.conftest import eventually
 from tests.integration.gateway_process import Answerer, Gateway, assert_problem
@@ -352,3 +356,28 @@ def test_messages_of_a_busy_session_reach_its_readers_in_order(gateway: Gateway)
                 break
 
     assert seqs == list(range(1, 43))
+
+
+def test_a_reader_that_is_too_slow_is_told_so_and_resumes_from_its_cursor(
+    gateway: Gateway, answered: str, settings: Settings
+) -> None:
+    redis = connect(settings.redis_url.get_secret_value())
+    with gateway.websocket(answered) as ws:
+        while (item := json.loads(ws.recv()))["type"] != "assistant.final":
+            pass
+        # A hundred items come in the time that it takes for one of them.
+        for _ in range(20):
+            for _ in range(100):
+                news = {an_id("x" * 12_000): "accepted"}
+                told = live_item(answered, EventType.MEMORY_STATUS, "", news, datetime.now(UTC))
+                redis.publish(f"live:{answered}", json.dumps(told))
+            ws.recv()
+        code, data = ws.recv_data()
+        while code != websocket.ABNF.OPCODE_CLOSE:
+            code, data = ws.recv_data()
+
+    assert struct.unpack("!H", data[:2])[0] == 4408
+    assert b"resume from your cursor" in data
+    later = gateway.say("and then?", answered)
+    resumed = by_websocket(gateway, answered, item["cursor"], "assistant.started")
+    assert resumed[0]["event_id"] == later["event_id"]

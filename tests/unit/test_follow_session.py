@@ -9,8 +9,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from app.domain.conversation import UserMessage
-from app.domain.errors import SlowReader
-from app.domain.events import EventType, live_item
+from app.domain.errors import NotFound, SlowReader
+from app.domain.events import LOOK, EventType, live_item
 from app.services.accept_message import Reception, accept_message
 from app.services.conversation import Conversation
 from app.services.converse import converse
@@ -203,6 +203,42 @@ def test_a_ping_comes_while_an_answer_is_owed_too(stage: Stage) -> None:
     until(stream, "ping")
 
     assert stage.clock.monotonic() <= 17.0
+
+
+def test_items_that_say_nothing_new_put_off_no_ping(stage: Stage) -> None:
+    stage.accept()
+    stage.answer()
+    stream = stage.follow()
+    *_, told = until(stream, EventType.MEMORY_STATUS)
+    began = stage.clock.monotonic()
+
+    def repeat() -> None:
+        stage.clock.advance(10)
+        stage.feed.publish("s-1", told)
+
+    stage.feed.meanwhile.append(repeat)
+    until(stream, "ping")
+
+    assert stage.clock.monotonic() - began <= 16.0
+
+
+@pytest.mark.parametrize("redis_is_away", [False, True])
+@pytest.mark.parametrize("begun_anew", [False, True])
+def test_the_stream_of_a_session_that_is_deleted_ends_and_says_why(
+    stage: Stage, redis_is_away: bool, begun_anew: bool
+) -> None:
+    stage.accept()
+    stage.answer()
+    stage.feed.connected = not redis_is_away
+    stream = stage.follow()
+    until(stream, EventType.FINAL)
+    stage.store.session_desk().delete("s-1")
+    if begun_anew:
+        stage.accept(a_message("somebody else's", "s-1"))
+    stage.feed.publish("s-1", LOOK)
+
+    with pytest.raises(NotFound, match="session"):
+        until(stream, "ping")
 
 
 def test_a_stream_that_nobody_reads_any_more_ends_within_a_second(stage: Stage) -> None:
