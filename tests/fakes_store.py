@@ -359,7 +359,7 @@ class InMemoryTurns:
             return None
 
     def _in_order(self, row: Row[FakeTurn]) -> bool:
-        if self.store.sessions[row.thing.session_id].paused:
+        if self.store.sessions[row.thing.session_id].paused and not row.thing.cancel_requested:
             return False
         if self.store.owed_calls(row.key) and not row.thing.cancel_requested:
             return False

@@ -14,7 +14,7 @@ from app.domain.kept_text import Saved
 from app.domain.leases import ALONE_AFTER_DEATHS, MAX_ATTEMPTS, MAX_CLAIMS
 from app.domain.memory import Place
 from app.domain.ports import Turns
-from app.domain.terms import Terms
+from app.domain.terms import Terms, WhileBusy
 from app.domain.turn_request import TurnRequest
 from tests.builders import a_final, a_message, a_thought
 from tests.conftest import eventually
@@ -175,6 +175,20 @@ def test_a_paused_session_holds_its_turns(store: StoreRig, worker: Process) -> N
     store.change_session(message.session_id, paused=False)
 
     assert claimed(worker.turns, message).attempts == 1
+
+
+def test_what_a_paused_session_holds_is_still_called_off(store: StoreRig, worker: Process) -> None:
+    message = accepted(store)
+    store.change_session(message.session_id, paused=True)
+    instead = a_message("instead", message.session_id, terms=Terms(while_busy=WhileBusy.INTERRUPT))
+    store.inbox.accept(instead, None)
+
+    assert message.event_id in worker.turns.due(10_000)
+    assert worker.turns.claim(message.event_id) is None
+
+    assert store.row("turn", message.event_id).state == "cancelled"
+    assert worker.turns.claim(instead.event_id) is None
+    assert store.row("turn", instead.event_id).state == "queued"
 
 
 def die_with(store: StoreRig, message: UserMessage) -> None:

@@ -1,16 +1,16 @@
 """Cursor-paged lists for people: sessions, a session's events, the replica. Keyset, never OFFSET."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from datetime import datetime
-from typing import Any
 
 from sqlalchemy import Engine, RowMapping, text
 
-from app.adapters.sql.engine import transaction
+from app.adapters.sql.engine import all_rows, transaction
 from app.adapters.sql.memory_search import COLUMNS, Span, find_page
 from app.domain.browse import MemoryFilter, Position
 
 _SESSION_COLUMNS = "session_id, persona_id, tenant, subject, title, metadata, analysis, paused, created_at, updated_at"
+_MEMORY = text(f"SELECT {COLUMNS} FROM memory_replica m WHERE m.event_id = :event_id")  # noqa: S608
 
 
 class SqlBrowser:
@@ -30,12 +30,13 @@ class SqlBrowser:
         statement = f"""
             SELECT {_SESSION_COLUMNS} FROM sessions WHERE {" AND ".join(conditions)}
             ORDER BY created_at DESC, session_id DESC LIMIT :limit"""  # noqa: S608
-        return self._all(statement, {"tenant": tenant, "time": time, "session_id": session_id, "limit": limit})
+        asked = {"tenant": tenant, "time": time, "session_id": session_id, "limit": limit}
+        return all_rows(self._engine, text(statement), asked)
 
     def session(self, session_id: str) -> RowMapping | None:
         """One session."""
         statement = f"SELECT {_SESSION_COLUMNS} FROM sessions WHERE session_id = :session_id"  # noqa: S608
-        rows = self._all(statement, {"session_id": session_id})
+        rows = all_rows(self._engine, text(statement), {"session_id": session_id})
         return rows[0] if rows else None
 
     def session_events(self, session_id: str, after: int, limit: int) -> Sequence[RowMapping]:
@@ -43,7 +44,7 @@ class SqlBrowser:
         statement = """
             SELECT seq, created_at, payload FROM session_events
             WHERE session_id = :session_id AND seq > :after ORDER BY seq LIMIT :limit"""
-        return self._all(statement, {"session_id": session_id, "after": after, "limit": limit})
+        return all_rows(self._engine, text(statement), {"session_id": session_id, "after": after, "limit": limit})
 
     def memories(self, wanted: MemoryFilter, before: Position | None, limit: int) -> Sequence[RowMapping]:
         """Newest first, from below `before` on."""
@@ -52,9 +53,5 @@ class SqlBrowser:
 
     def memory(self, event_id: str) -> RowMapping | None:
         """One row of the replica."""
-        rows = self._all(f"SELECT {COLUMNS} FROM memory_replica m WHERE m.event_id = :event_id", {"event_id": event_id})  # noqa: S608
+        rows = all_rows(self._engine, _MEMORY, {"event_id": event_id})
         return rows[0] if rows else None
-
-    def _all(self, statement: str, parameters: Mapping[str, Any]) -> Sequence[RowMapping]:
-        with transaction(self._engine) as connection:
-            return connection.execute(text(statement), dict(parameters)).mappings().all()

@@ -1,11 +1,11 @@
 """Connections to Postgres: every wait bounded, every driver error translated at this border."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import psycopg2.errors
-from sqlalchemy import Connection, Engine
+from sqlalchemy import Connection, Engine, Executable, RowMapping
 from sqlalchemy import create_engine as sqlalchemy_engine
 from sqlalchemy.engine import make_url
 from sqlalchemy.exc import ArgumentError, DataError, DBAPIError, InterfaceError, InternalError, OperationalError
@@ -97,6 +97,12 @@ def transaction(engine: Engine) -> Iterator[Connection]:
         yield connection
         with _hearing():
             under_way.commit()
+
+
+def all_rows(engine: Engine, statement: Executable, parameters: Mapping[str, Any]) -> Sequence[RowMapping]:
+    """What one statement gives, in a transaction of its own."""
+    with transaction(engine) as connection:
+        return connection.execute(statement, dict(parameters)).mappings().all()
 
 
 @contextmanager

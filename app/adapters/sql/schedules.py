@@ -2,12 +2,11 @@
 
 from collections.abc import Sequence
 from datetime import datetime
-from typing import Any
 
-from sqlalchemy import Connection, Engine, RowMapping, text
+from sqlalchemy import Connection, Engine, text
 
 from app.adapters.sql.acceptance import accept
-from app.adapters.sql.engine import resolved, transaction
+from app.adapters.sql.engine import all_rows, resolved, transaction
 from app.adapters.sql.schedule_rows import kept_in, run_in, save, schedule_in, values_of
 from app.domain.conversation import Receipt, RequestKey
 from app.domain.errors import NotFound
@@ -47,7 +46,7 @@ class SqlScheduleDesk:
 
     def find(self, schedule_id: str) -> KeptSchedule | None:
         """As it stands now."""
-        rows = self._all(_FIND, {"schedule_id": schedule_id})
+        rows = all_rows(self._engine, _FIND, {"schedule_id": schedule_id})
         return kept_in(rows[0]) if rows else None
 
     def page(self, tenant: str | None, before: Place | None, limit: int) -> Sequence[KeptSchedule]:
@@ -62,7 +61,7 @@ class SqlScheduleDesk:
             SELECT * FROM schedules WHERE {" AND ".join(conditions)}
             ORDER BY created_at DESC, schedule_id DESC LIMIT :limit"""  # noqa: S608
         asked = {"tenant": tenant, "made_at": made_at, "schedule_id": schedule_id, "limit": limit}
-        return [kept_in(row) for row in self._all(text(statement), asked)]
+        return [kept_in(row) for row in all_rows(self._engine, text(statement), asked)]
 
     def change(self, schedule_id: str, edit: Edit) -> KeptSchedule | None:
         """The row's lock keeps everybody else away; said twice it changes nothing more."""
@@ -87,11 +86,7 @@ class SqlScheduleDesk:
     def runs(self, schedule_id: str, before: datetime | None, limit: int) -> Sequence[Run]:
         """Newest first."""
         asked = {"schedule_id": schedule_id, "before": before, "limit": limit}
-        return [run_in(row) for row in self._all(_RUNS, asked)]
-
-    def _all(self, statement: Any, parameters: dict[str, Any]) -> Sequence[RowMapping]:
-        with transaction(self._engine) as connection:
-            return connection.execute(statement, parameters).mappings().all()
+        return [run_in(row) for row in all_rows(self._engine, _RUNS, asked)]
 
 
 def _keep(connection: Connection, schedule: Schedule) -> Sequence[SessionEvent]:

@@ -1,12 +1,11 @@
 """Webhooks and their deliveries as those see them who ask for them: kept, changed, removed, looked at, replayed."""
 
 from collections.abc import Sequence
-from typing import Any
 
 from sqlalchemy import Connection, Engine, RowMapping, text
 
 from app.adapters.sql.acceptance import accept
-from app.adapters.sql.engine import resolved, transaction
+from app.adapters.sql.engine import all_rows, resolved, transaction
 from app.adapters.sql.leases import hurry, revive
 from app.adapters.sql.work_kinds import WEBHOOKS, WorkKind
 from app.domain.conversation import Receipt, RequestKey
@@ -53,12 +52,12 @@ class SqlWebhookDesk:
 
     def find(self, webhook_id: str) -> Webhook | None:
         """As it stands now."""
-        rows = self._all(_FIND, {"webhook_id": webhook_id})
+        rows = all_rows(self._engine, _FIND, {"webhook_id": webhook_id})
         return _webhook(rows[0]) if rows else None
 
     def secret(self, webhook_id: str) -> str | None:
         """The newest one."""
-        rows = self._all(_SECRET, {"webhook_id": webhook_id})
+        rows = all_rows(self._engine, _SECRET, {"webhook_id": webhook_id})
         return rows[0]["secret"] if rows else None
 
     def page(self, tenant: str | None, before: Place | None, limit: int) -> Sequence[Webhook]:
@@ -71,7 +70,7 @@ class SqlWebhookDesk:
             SELECT {_SHOWN} FROM webhooks WHERE {" AND ".join(conditions)}
             ORDER BY created_at DESC, webhook_id DESC LIMIT :limit"""  # noqa: S608
         asked = {"tenant": tenant, "made_at": made_at, "webhook_id": webhook_id, "limit": limit}
-        return [_webhook(row) for row in self._all(text(statement), asked)]
+        return [_webhook(row) for row in all_rows(self._engine, text(statement), asked)]
 
     def change(self, webhook_id: str, change: WebhookChange) -> Webhook | None:
         """Said twice it changes nothing more."""
@@ -82,7 +81,7 @@ class SqlWebhookDesk:
             "enabled": change.enabled,
             "secret": change.secret,
         }
-        rows = resolved(lambda _: self._all(_CHANGE, values))
+        rows = resolved(lambda _: all_rows(self._engine, _CHANGE, values))
         return _webhook(rows[0]) if rows else None
 
     def remove(self, webhook_id: str) -> bool:
@@ -104,7 +103,7 @@ class SqlWebhookDesk:
         statement = f"""{_DELIVERIES} WHERE {" AND ".join(conditions)}
             ORDER BY created_at DESC, delivery_id DESC LIMIT :limit"""
         asked = {"webhook_id": webhook_id, "state": state, "made_at": made_at, "delivery_id": delivery_id}
-        return [_delivery(row) for row in self._all(text(statement), asked | {"limit": limit})]
+        return [_delivery(row) for row in all_rows(self._engine, text(statement), asked | {"limit": limit})]
 
     def replay(self, delivery_id: str) -> Delivery | None:
         """One that is owed is hurried, one that has ended gets another life."""
@@ -117,10 +116,6 @@ class SqlWebhookDesk:
                     break
             row = connection.execute(_SENDABLE, {"delivery_id": delivery_id}).mappings().one_or_none()
             return None if row is None else _delivery(row)
-
-    def _all(self, statement: Any, parameters: dict[str, Any]) -> Sequence[RowMapping]:
-        with transaction(self._engine) as connection:
-            return connection.execute(statement, parameters).mappings().all()
 
 
 def _send_again(connection: Connection, kind: WorkKind, key: str) -> bool:

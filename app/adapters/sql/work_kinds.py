@@ -49,10 +49,10 @@ TURNS = WorkKind(
     key="event_id",
     guard="""NOT EXISTS (SELECT 1 FROM turns earlier WHERE earlier.session_id = w.session_id
                 AND earlier.seq < w.seq AND earlier.state IN ('queued', 'running'))
-             AND NOT EXISTS (SELECT 1 FROM sessions s WHERE s.session_id = w.session_id AND s.paused)
              AND (w.cancel_requested
-                  OR NOT EXISTS (SELECT 1 FROM tool_calls c
-                                 WHERE c.turn_event_id = w.event_id AND c.state IN ('queued', 'running')))""",
+                  OR NOT EXISTS (SELECT 1 FROM sessions s WHERE s.session_id = w.session_id AND s.paused)
+                  AND NOT EXISTS (SELECT 1 FROM tool_calls c
+                                  WHERE c.turn_event_id = w.event_id AND c.state IN ('queued', 'running')))""",
     on_claim=", partial_text = ''",
     on_wait=", undecided = w.undecided + 1",
     # A suspect has a process of its own, whose death its worker reports: the worker's own death is not its doing.
