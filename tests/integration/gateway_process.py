@@ -18,6 +18,7 @@ from sqlalchemy import Engine
 from app.adapters.redis.live import RedisBroadcast
 from app.adapters.scribe import SharedScribe
 from app.adapters.sql.presence import Presence
+from app.adapters.sql.stream_store import SqlStreamStore
 from app.adapters.sql.transcripts import SqlTranscripts
 from app.adapters.sql.turns import SqlTurns
 from app.adapters.stop_watch import StopWatch
@@ -219,6 +220,13 @@ class Answerer:
         self._transcripts = SqlTranscripts(engine)
         self._stops = StopWatch(self._turns.asked_to_stop)
         self._broadcast = RedisBroadcast(settings.redis_url.get_secret_value())
+        self._scribe = SharedScribe(self._turns.save_partials)
+        self._streams = SqlStreamStore(engine)
+
+    def kept_text(self, session_id: str) -> str:
+        """As much of the running answer as is durable."""
+        partial = self._streams.partial(session_id)
+        return partial.text if partial else ""
 
     def answer(self, event_id: str, *steps: Step) -> str:
         """Run the turn of this message."""
@@ -229,6 +237,6 @@ class Answerer:
         conversation = Conversation(
             self._turns, model, self._broadcast, RecordingDoorbell(), SystemClock(), RecordingNotes(),
             Preparation(FixedRoster(), self._transcripts, "", tooling=tooling), ("", "wm"), always_in_company,
-            self._stops, policy, SharedScribe(self._turns.save_partials),
+            self._stops, policy, self._scribe,
         )  # fmt: skip
         return converse(event_id, conversation)

@@ -36,8 +36,7 @@ CROWD = {
     "GATEWAY_MAX_TENANT_STREAMS": "5000",
 }
 WORDS = ("Once ", "upon é\U0001f600\n", "a time.")
-SAVED_SECONDS = 0.25
-"""Text that a worker says so long after it saved the last time is saved at once."""
+PAUSE_SECONDS = 0.25
 tally: Counter[str] = Counter()
 
 
@@ -135,8 +134,8 @@ class Pause:
 
 
 def slowly() -> None:
-    """So long that the next piece is saved at once."""
-    threading.Event().wait(SAVED_SECONDS)
+    """A moment later."""
+    threading.Event().wait(PAUSE_SECONDS)
 
 
 def breaking_off() -> ModelUnavailable:
@@ -154,8 +153,11 @@ def test_a_running_answer_is_the_same_wherever_its_line_is_cut(gateway: Gateway,
     said = "".join(WORDS)
     stand = Stand(receipt["session_id"], lambda reader: reader.text == said, "3.1.4", begun)
 
+    def kept() -> None:
+        eventually(lambda: answerer.kept_text(stand.session_id) == said)
+
     with ThreadPoolExecutor(1) as worker:
-        answer = worker.submit(attempts, answerer, event_id, [*WORDS[:-1], slowly, WORDS[-1], pause])
+        answer = worker.submit(attempts, answerer, event_id, [*WORDS, kept, pause])
         with pause.held():
             cut_at_every_byte(gateway, door, stand)
             for seen in range(1, len(said)):
