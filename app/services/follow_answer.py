@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from app.domain.answer_parts import AnswerMerge, Ended, Part, Seen
-from app.domain.errors import Retryable
+from app.domain.errors import NotFound, Retryable
 from app.domain.kept_turns import KeptTurn, TurnBook
 from app.services.follow_session import StreamRoom, follow_session
 
@@ -22,15 +22,18 @@ class AnswerRoom:
 
 
 def turn_kept(event_id: str, room: AnswerRoom, left: Left) -> KeptTurn | None:
-    """The turn of this accepted message, once it can be read; None when `left` says that nobody waits any more."""
+    """The turn of this accepted message, once it can be read; None when `left` says that nobody waits any more,
+    `NotFound` when its session was deleted meanwhile.
+    """
     while not left():
         try:
             found = room.book.find(event_id)
         except Retryable:
-            found = None
-        if found is not None:
-            return found
-        room.streams.clock.sleep(_PAUSE_SECONDS)
+            room.streams.clock.sleep(_PAUSE_SECONDS)
+            continue
+        if found is None:
+            raise NotFound("this session is not there any more")
+        return found
     return None
 
 

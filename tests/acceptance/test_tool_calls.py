@@ -115,10 +115,13 @@ def test_a_write_that_ends_within_its_grace_succeeds_although_its_worker_ends(li
 
 def test_the_end_of_a_worker_leaves_no_tool_behind(line: Line) -> None:
     both_running(line, 30)
+    worker = psutil.Process(line.stack.status()[WORKER].pid)
+    tools = [child for child in worker.children(recursive=True) if "app.tools.child" in child.cmdline()]
+    assert len(tools) == 2
 
-    line.stack.down(WORKER)
+    worker.terminate()
 
-    words = [" ".join(process.info["cmdline"] or ()) for process in psutil.process_iter(["cmdline"])]
-    mine = [word for word in words if "app.tools.child" in word]
-    line.stack.up(WORKER)
-    assert not mine
+    eventually(lambda: not worker.is_running())
+    _, left = psutil.wait_procs(tools, timeout=2)
+    line.stack.wait_ready(WORKER)
+    assert not left

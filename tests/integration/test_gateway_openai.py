@@ -309,8 +309,10 @@ def test_who_waits_for_an_answer_whose_session_is_deleted_is_told_at_once(gatewa
     }
 
     with ThreadPoolExecutor(1) as pool:
-        asked = pool.submit(post, gateway, CHAT, body)
+        asked = pool.submit(gateway.call, "POST", CHAT, json=body, stream=stream)
         eventually(lambda: gateway.get(f"/v1/sessions/{session_id}").status_code == 200)
+        if stream:
+            eventually(asked.done)
         assert gateway.call("DELETE", f"/v1/sessions/{session_id}").status_code == 200
         answer = asked.result(8)
 

@@ -1,11 +1,13 @@
 """A response: its input as text or items, what it goes on from, how it stands, and waiting for it."""
 
+import itertools
 from typing import Any
 
 import pytest
 
 from app.domain.answer_parts import Ended, Said, Silence
 from app.domain.conversation import UserMessage
+from app.domain.errors import NotFound
 from app.domain.events import EventType
 from app.domain.turn_request import TurnRequest
 from app.services.follow_answer import AnswerRoom, follow_answer, turn_kept
@@ -221,6 +223,15 @@ def test_waiting_outlives_an_outage_of_the_store() -> None:
 
     assert [type(part) for part in parts] == [Said, Ended]
     assert looks.count(True) >= 4
+
+
+def test_a_turn_whose_session_was_deleted_before_it_was_read_is_not_waited_for() -> None:
+    looks = itertools.count()
+
+    with pytest.raises(NotFound, match="not there any more"):
+        turn_kept("e-gone", Stage().room, lambda: next(looks) > 3)
+
+    assert next(looks) == 1, "it is told at the first look"
 
 
 def test_nobody_is_waited_for_who_has_left() -> None:
