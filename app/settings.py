@@ -85,7 +85,7 @@ class Settings(CoreSettings):
 
     # tools
     tool_modules: str = setting("", "modules with further tools, dotted names, comma separated", "mytools.search")
-    llm_tools: bool = setting(True, "the model may call tools; the built-in model is offered none")
+    llm_tools: bool = setting(True, "models may call our tools; the built-in one is offered none")
     tool_max_steps: int = setting(8, "how often one answer may call tools, before it has to do without", ge=0, le=100)
     tool_max_parallel: int = setting(8, "calls that one step of an answer may make at once", ge=1, le=32)
     tool_result_chars: int = setting(8000, "longest result that a model reads; a longer one is cut", ge=200)

@@ -16,9 +16,10 @@ ON_THE_STACK = frozenset(
     for file in (
         "acceptance/test_budgets", "acceptance/test_cancel", "acceptance/test_conversation_control",
         "acceptance/test_conversation_rows", "acceptance/test_dead_letters", "acceptance/test_events",
-        "acceptance/test_figures_in_outages", "acceptance/test_mcp", "acceptance/test_memory_plane",
-        "acceptance/test_memory_routes", "acceptance/test_openai", "acceptance/test_our_somabrain",
-        "acceptance/test_rebuild", "acceptance/test_the_line", "browser/test_real_stack",
+        "acceptance/test_figures_in_outages", "acceptance/test_llama_tools", "acceptance/test_mcp",
+        "acceptance/test_memory_plane", "acceptance/test_memory_routes", "acceptance/test_openai",
+        "acceptance/test_our_somabrain", "acceptance/test_rebuild", "acceptance/test_the_line",
+        "browser/test_real_stack",
     )
 )  # fmt: skip
 """One process runs all that use the fixture `stack`: another stack would cost a core a minute of its time."""

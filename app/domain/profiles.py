@@ -24,6 +24,7 @@ class Profile:
     """One model on one endpoint. `base_url` and `path` make its address; `model` empty means the first that it lists.
 
     `context_tokens` is the whole window, prompt and answer together; prices are per million tokens, in any currency.
+    A toy shows that the system runs: it answers where no other model can, and is offered none of our tools.
     """
 
     name: str
@@ -38,6 +39,7 @@ class Profile:
     extra: Mapping[str, Any] = field(default_factory=dict)
     input_price: float = 0.0
     output_price: float = 0.0
+    is_toy: bool = False
 
 
 @dataclass(frozen=True, slots=True)

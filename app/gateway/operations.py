@@ -5,13 +5,14 @@ from typing import Any
 from flask import Response, jsonify
 
 from app.domain.errors import ModelRefused, StoreUnavailable
-from app.domain.profiles import ProfileRole, ProfileWish
+from app.domain.profiles import Profile, ProfileRole, ProfileWish
 from app.gateway.api import Answer, Area
 from app.gateway.room import room
 from app.routing import WORKERS
 from app.services.check_health import Check, Component
 from app.services.know_schema import check_schema
 from app.settings import Misconfigured, Settings
+from app.wiring.modelling import own_profile
 from app.wiring.serving import Serving
 
 operations = Area("operations")
@@ -173,7 +174,7 @@ class Features(Answer):
 
 
 class UiConfig(Answer):
-    """The values in force, as a page needs them."""
+    """The values in force, as a page needs them; `model` is empty where its endpoint is to say which one that is."""
 
     api_base: str
     deployment_mode: str
@@ -190,19 +191,19 @@ class UiConfig(Answer):
 def ui_config() -> UiConfig:
     """From the settings."""
     serving = room().serving
-    return _config(serving.settings, _everyday_model(serving))
+    return _config(serving.settings, _everyday_profile(serving))
 
 
-def _everyday_model(serving: Serving) -> str:
-    """The model that is asked first; empty where its endpoint is to say which one that is."""
+def _everyday_profile(serving: Serving) -> Profile | None:
+    """The one that is asked first; that of the settings while nobody can say."""
     try:
         first, *_ = serving.roster.candidates(ProfileWish(ProfileRole.DIALOGUE, serving.settings.soma_tenant_id))
     except (StoreUnavailable, ModelRefused):
-        return serving.settings.llm_model
-    return first.model
+        return own_profile(serving.settings)
+    return first
 
 
-def _config(settings: Settings, model: str) -> UiConfig:
+def _config(settings: Settings, first: Profile | None) -> UiConfig:
     return UiConfig(
         api_base="/v1",
         deployment_mode=settings.sa01_env,
@@ -217,6 +218,6 @@ def _config(settings: Settings, model: str) -> UiConfig:
         uploads_enabled=False,
         universe_default=settings.soma_namespace,
         namespace_default=settings.soma_memory_namespace,
-        model_is_toy=settings.llm_is_toy,
-        model=model,
+        model_is_toy=first is not None and first.is_toy,
+        model=first.model if first else "",
     )

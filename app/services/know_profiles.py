@@ -18,10 +18,9 @@ _log = logging.getLogger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class Own:
-    """The profile of the settings, if there is one: where it stands, and what this installation is for."""
+    """The profile of the settings, if there is one, and what this installation is for."""
 
     profile: Profile | None
-    position: int = 0
     deployment_mode: str = ""
 
 
@@ -46,7 +45,7 @@ class KnownProfiles:
 
     def candidates(self, wish: ProfileWish, /) -> Sequence[Profile]:
         """Who is wished by name stands alone: nobody is handed to a model that he did not choose. Else those of the
-        role, and behind them those for everyday talk.
+        role, and behind them those for everyday talk; a toy only where there is nobody else.
         """
         known = self._current()
         if wish.name:
@@ -56,7 +55,7 @@ class KnownProfiles:
         found = tuple(kept.profile for role in roles for kept in able if kept.profile.role is role)
         if not found:
             raise ModelRefused("There is no model that could answer; set LLM_BASE_URL, or add a model profile.")
-        return found
+        return tuple(profile for profile in found if not profile.is_toy) or found
 
     def known(self, _tenant: str, /) -> Mapping[str, str]:
         """Every profile by its name, and by its model's where no profile is called so: then the first that has it."""
@@ -85,7 +84,7 @@ class KnownProfiles:
                 raise
             _log.warning("model profiles cannot be read: %s", error)
             return self._known
-        own = [_Known(KeptProfile(self._own.profile, position=self._own.position))] if self._own.profile else []
+        own = [_Known(KeptProfile(self._own.profile, position=0))] if self._own.profile else []
         self._known = own + [self._opened(kept) for kept in found if self._is_meant(kept)]
         return self._known
 

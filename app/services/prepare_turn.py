@@ -53,8 +53,9 @@ def prepare_turn(
     said = preparation.transcripts.newest(turn.session_id, turn.seq, HISTORY_LINES)
     choice = choose_profiles(turn, said[-1].text if said else "", preparation.roster)
     brought = remind(turn, said, preparation, tell)
-    room = min(_room(turn, each, preparation) for each in (*choice.profiles, *choice.stronger))
-    tools = offers(turn, preparation.tooling)
+    able = (*choice.profiles, *choice.stronger)
+    room = min(_room(turn, each, preparation) for each in able)
+    tools = _offered(turn, able, preparation.tooling)
     steps = lines_of(turn.event_id, taken, preparation.tooling.result_chars, int(room * _STEPS_SHARE))
     left = room - tokens_of(steps) - sum(tool.tokens for tool in tools)
     window = window_of(turn, said, brought, left, preparation).followed_by(steps)
@@ -117,6 +118,11 @@ def _system(turn: Turn, told: Sequence[Utterance], prompt: str) -> str:
     persona = f"You speak as {turn.persona_id}." if turn.persona_id else ""
     rule = RESULTS_ARE_DATA if turn.steps else ""
     return "\n\n".join(filter(None, ("\n\n".join(filter(None, own)) or prompt, persona, rule)))
+
+
+def _offered(turn: Turn, able: Sequence[Profile], tooling: Tooling) -> Sequence[ToolOffer]:
+    """A toy cannot make a sensible call: it is offered none of ours."""
+    return turn.request.tools if all(each.is_toy for each in able) else offers(turn, tooling)
 
 
 def _choice(turn: Turn, tools: Sequence[ToolOffer]) -> Any:

@@ -12,9 +12,6 @@ from app.services.know_profiles import KnownProfiles, Own
 from app.settings import Settings
 from app.wiring.process import Process
 
-_TOY_POSITION = 1_000_000
-"""The built-in model stands behind every other."""
-
 
 def profile_desk_of(process: Process) -> ProfileDesk:
     """The profiles that are kept."""
@@ -27,7 +24,7 @@ def profile_desk_of(process: Process) -> ProfileDesk:
 def roster_of(process: Process) -> KnownProfiles:
     """The profiles that answer; one reading of them serves the whole process."""
     settings, desk = process.settings, profile_desk_of(process)
-    own = Own(own_profile(settings), _TOY_POSITION if settings.llm_is_toy else 0, settings.sa01_env)
+    own = Own(own_profile(settings), settings.sa01_env)
     return KnownProfiles(desk.shelf, desk.vault, own, process.clock)
 
 
@@ -56,4 +53,5 @@ def own_profile(settings: Settings) -> Profile | None:
         temperature=settings.llm_temperature,
         context_tokens=settings.llm_context_tokens,
         output_tokens=settings.llm_max_output_tokens,
+        is_toy=settings.llm_is_toy,
     )

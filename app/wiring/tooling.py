@@ -28,10 +28,9 @@ def toolbox_of(settings: Settings) -> Toolbox:
 
 
 def tooling_of(settings: Settings) -> Tooling:
-    """What a model may ask for; a toy cannot make a sensible call."""
-    offered = settings.llm_tools and not settings.llm_is_toy
+    """What a model may ask for."""
     return Tooling(
-        toolbox_of(settings) if offered else {},
+        toolbox_of(settings) if settings.llm_tools else {},
         settings.tool_max_steps,
         settings.tool_max_parallel,
         settings.tool_result_chars,

@@ -18,7 +18,8 @@ from tests.fakes import FakeClock
 from tests.fakes_profiles import InMemoryProfileShelf
 
 VAULT = KeyVault("a secret of this installation")
-OWN = Own(Profile("default", "http://own.test/v1"), 0, "PROD")
+OWN = Own(Profile("default", "http://own.test/v1"), "PROD")
+TOY = Own(Profile("default", "http://own.test/v1", is_toy=True), "PROD")
 TALK = ProfileWish(ProfileRole.DIALOGUE, "t-1")
 STRONG = ProfileWish(ProfileRole.ESCALATION, "t-1")
 
@@ -202,6 +203,18 @@ def test_a_key_is_of_no_use_at_another_place(shelf: ProfileShelf) -> None:
 
     with pytest.raises(ModelRefused, match="cannot be used"):
         roster(shelf).candidates(replace(TALK, name="a"))
+
+
+def test_a_toy_answers_only_where_nobody_else_can_or_who_asks_for_it(shelf: ProfileShelf) -> None:
+    assert names(roster(shelf, own=TOY)) == ["default"]
+
+    put(shelf, kept("strong", ProfileRole.ESCALATION), kept("small", ProfileRole.UTILITY), kept("off", enabled=False))
+    assert names(roster(shelf, own=TOY)) == ["default"]
+    assert names(roster(shelf, own=TOY), STRONG) == ["strong"]
+
+    put(shelf, kept("mine", position=99))
+    assert names(roster(shelf, own=TOY)) == ["mine"]
+    assert names(roster(shelf, own=TOY), replace(TALK, name="default")) == ["default"]
 
 
 def test_without_any_profile_somebody_is_told_what_to_do(shelf: ProfileShelf) -> None:

@@ -10,6 +10,7 @@ from sqlalchemy import Engine, text
 
 from devstack.stack import Stack
 from tests.builders import an_id
+from tests.conftest import eventually
 from tests.integration.gateway_process import Gateway, assert_problem
 from tests.unit.model_peer import Line, ModelPeer, Reply
 
@@ -319,5 +320,25 @@ def test_trials_are_limited(servers: Stack) -> None:
             thread.join()
         assert set(answers) <= {404, 429}
         assert 429 in answers
+    finally:
+        running.stop()
+
+
+def test_the_page_speaks_of_a_toy_only_as_long_as_there_is_no_other_model(servers: Stack, engine: Engine) -> None:
+    with engine.begin() as connection:
+        connection.execute(text("DELETE FROM model_profiles"))
+    own = {"LLM_BASE_URL": "http://127.0.0.1:9/v1", "LLM_MODEL": "tiny", "LLM_IS_TOY": "true"}
+    running = Gateway(servers.environment, **own).start()
+
+    def told() -> tuple[bool, str]:
+        config = running.get("/ui/config.json").json()
+        return config["model_is_toy"], config["model"]
+
+    try:
+        assert told() == (True, "tiny")
+        add(running, "mine", model="big")
+        eventually(lambda: told() == (False, "big"), 10)
+        running.call("DELETE", f"{PATH}/mine")
+        eventually(lambda: told() == (True, "tiny"), 10)
     finally:
         running.stop()

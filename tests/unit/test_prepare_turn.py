@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 
 import pytest
@@ -17,9 +17,11 @@ from app.domain.recall import Question
 from app.domain.transcript import Summary
 from app.domain.turn_request import TurnRequest
 from app.services.bring_memories import Brought, Reminder, brought_of
+from app.services.plan_step import Tooling
 from app.services.prepare_turn import Preparation, Prepared, prepare_turn, remind
 from app.services.recall_memories import Recalled
 from app.services.show_context import show_context
+from app.tools.loading import load_tools
 from tests.builders import a_final, a_message, a_thought
 from tests.fakes import InMemoryStore
 from tests.fakes_parts import FixedRoster
@@ -41,6 +43,7 @@ class Stage:
     error: Exception | None = None
     degraded: bool = False
     roster: FixedRoster = field(default_factory=FixedRoster)
+    tooling: Tooling = field(default_factory=Tooling)
 
     def __post_init__(self) -> None:
         self.store = InMemoryStore()
@@ -55,7 +58,7 @@ class Stage:
     @property
     def preparation(self) -> Preparation:
         reminder = Reminder(self.recall, self.store.transcripts().replaced, "u-0", "wm")
-        return Preparation(self.roster, self.store.transcripts(), "be kind", reminder)
+        return Preparation(self.roster, self.store.transcripts(), "be kind", reminder, tooling=self.tooling)
 
     def ask(self, text: str, **fields: object) -> UserMessage:
         message = a_message(text, "s-1", **fields)
@@ -163,6 +166,17 @@ def test_an_older_part_that_does_not_fit_is_told_by_its_summary() -> None:
     assert prepared.window.is_cut
     assert "She told a story." in prepared.call.lines[0].content
     assert spoken(prepared)[-1] == ("user", "and then?")
+
+
+@pytest.mark.parametrize(("is_toy", "offered"), [(False, ["echo", "recall", "remember", "timestamp"]), (True, [])])
+def test_a_toy_is_offered_none_of_our_tools(is_toy: bool, offered: list[str]) -> None:
+    toy = Profile("default", "http://m/v1", is_toy=True)
+    able = replace(toy, name="mine", is_toy=is_toy)
+    stage = Stage(roster=FixedRoster([toy, able]), tooling=Tooling(load_tools("")))
+
+    prepared = stage.prepare(stage.claim(stage.ask("hello")))
+
+    assert [tool.name for tool in prepared.call.tools] == offered
 
 
 def test_a_caller_who_tells_the_conversation_is_taken_at_their_word() -> None:
