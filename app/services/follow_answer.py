@@ -1,6 +1,7 @@
 """One turn's answer, for as long as somebody waits for it: what is away meanwhile is waited for, too."""
 
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
@@ -26,14 +27,12 @@ def turn_kept(event_id: str, room: AnswerRoom, left: Left) -> KeptTurn | None:
     `NotFound` when its session was deleted meanwhile.
     """
     while not left():
-        try:
+        with suppress(Retryable):
             found = room.book.find(event_id)
-        except Retryable:
-            room.streams.clock.sleep(_PAUSE_SECONDS)
-            continue
-        if found is None:
-            raise NotFound("this session is not there any more")
-        return found
+            if found is None:
+                raise NotFound("this session is not there any more")
+            return found
+        room.streams.clock.sleep(_PAUSE_SECONDS)
     return None
 
 

@@ -166,13 +166,23 @@ def talking(base: str) -> Iterator[Talk]:
     model, profile = PlayedModel(), an_id("scripted-")[:40]
     peer = ModelPeer(model.reply, [{"id": MODEL}])
     talk = Talk(GatewayClient(base), model, profile, an_id("t-"))
-    # Behind everybody's own model in the line; who wants it names it.
-    body = {"name": profile, "base_url": peer.base, "model": MODEL, "position": 1000}
-    assert talk.client.call("POST", "/v1/model-profiles", json=body).status_code == 201
+    try:
+        with known_profile(talk.client, profile, peer.base, model=MODEL):
+            yield talk
+    finally:
+        peer.close()
+
+
+@contextmanager
+def known_profile(client: GatewayClient, name: str, base_url: str, **fields: Any) -> Iterator[None]:
+    """A profile that every process knows as long as the block runs. Whoever wants it names it; it also stands in for the
+    built-in model for who names none.
+    """
+    body = {"name": name, "base_url": base_url, "position": 1000, **fields}
+    assert client.call("POST", "/v1/model-profiles", json=body).status_code == 201
     saved_at = time.monotonic()
     try:
         eventually(lambda: time.monotonic() > saved_at + _PROFILES_ARE_KNOWN_SECONDS)
-        yield talk
+        yield
     finally:
-        talk.client.call("DELETE", f"/v1/model-profiles/{profile}")
-        peer.close()
+        client.call("DELETE", f"/v1/model-profiles/{name}")

@@ -1,10 +1,11 @@
-"""Tool calls of a real model: llama.cpp, whose grammar makes each a valid one, asked by the whole running system."""
+"""Tool calls of a real model: llama.cpp, whose grammar makes each a valid one, asked by the whole running system.
+
+Every test has a tenant of its own: what else is remembered would be told to the model, and change what it says.
+"""
 
 import json
-import socket
 import subprocess
 import sys
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -15,11 +16,12 @@ from openai import OpenAI
 
 from devstack.stack import Stack
 from tests.acceptance.following import ENDINGS
+from tests.acceptance.talking import known_profile
 from tests.acceptance.tool_llama import CALLS
 from tests.architecture.source import ROOT
 from tests.builders import an_id
 from tests.conftest import eventually
-from tests.integration.gateway_process import GatewayClient
+from tests.integration.gateway_process import GatewayClient, free_port
 
 pytestmark = [pytest.mark.servers, pytest.mark.timeout(300)]
 WEATHER: Any = {
@@ -36,8 +38,7 @@ WEATHER: Any = {
 @contextmanager
 def llama() -> Iterator[str]:
     """Its address, for as long as the block runs."""
-    with socket.create_server(("127.0.0.1", 0)) as free:
-        port = free.getsockname()[1]
+    port = free_port()
     words = (sys.executable, "-m", "tests.acceptance.tool_llama", str(port))
     with subprocess.Popen(words, cwd=ROOT, stderr=subprocess.DEVNULL) as process:
         try:
@@ -58,13 +59,9 @@ def _is_ready(port: int) -> bool:
 def profile(stack: Stack) -> Iterator[str]:
     """The name of a profile whose model calls tools."""
     name, client = an_id("llama-")[:40], GatewayClient(stack.url("gateway"))
-    with llama() as base:
-        body = {"name": name, "base_url": base, "model": "any", "temperature": 0, "output_tokens": 120, "extra": CALLS}
-        assert client.call("POST", "/v1/model-profiles", json={**body, "position": 1000}).status_code == 201
-        saved_at = time.monotonic()
-        eventually(lambda: time.monotonic() > saved_at + 2.1)
+    asked = {"model": "any", "temperature": 0, "output_tokens": 120, "extra": CALLS}
+    with llama() as base, known_profile(client, name, base, **asked):
         yield name
-        client.call("DELETE", f"/v1/model-profiles/{name}")
 
 
 def test_a_trial_of_it_says_that_it_calls_tools(stack: Stack, profile: str) -> None:
@@ -75,7 +72,7 @@ def test_a_trial_of_it_says_that_it_calls_tools(stack: Stack, profile: str) -> N
 
 def test_a_tool_that_it_asks_for_runs_and_its_result_is_told_to_it(stack: Stack, profile: str) -> None:
     client = GatewayClient(stack.url("gateway"))
-    accepted = client.say("Echo the text hello.", metadata={"agent_profile_id": profile})
+    accepted = client.say("Echo the text hello.", metadata={"agent_profile_id": profile, "tenant": an_id("t-")})
     session_id = accepted["session_id"]
 
     def events() -> list[dict[str, Any]]:
@@ -98,13 +95,13 @@ def test_a_callers_own_tool_is_called_through_the_official_client(stack: Stack, 
     asked: Any = [{"role": "user", "content": "What is the weather in Paris?"}]
     tools: Any = [{"type": "function", "function": WEATHER}]
 
-    first = client.chat.completions.create(model=profile, messages=asked, tools=tools)
+    first = client.chat.completions.create(model=profile, messages=asked, tools=tools, metadata={"tenant": an_id("t-")})
     said = first.choices[0].message
     results = [{"role": "tool", "tool_call_id": call.id, "content": "sunny"} for call in said.tool_calls or ()]
     told = [*asked, said.model_dump(exclude_none=True), *results]
     then = client.chat.completions.create(model=profile, messages=told, tools=tools, tool_choice="none")
 
-    assert first.choices[0].finish_reason == "tool_calls"
+    assert first.choices[0].finish_reason == "tool_calls", said
     assert results
     for call in said.tool_calls or ():
         assert call.type == "function"

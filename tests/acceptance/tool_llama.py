@@ -4,12 +4,9 @@ Its own template knows none. Once the model begins a call, llama.cpp's grammar o
 that is valid; whoever asks it leans it towards that beginning (`CALLS`), as so small a model seldom finds it by itself.
 """
 
-import signal
 import sys
 
-import xllamacpp
-
-from devstack.model import NAME, parameters, weights
+from devstack.model import NAME, parameters, serve, weights
 
 CALLS = {"logit_bias": [["<", 5.0]]}
 """Extra arguments by which it calls a tool whenever it is offered one."""
@@ -51,19 +48,14 @@ To call one, write its name and arguments:
 {% endif %}"""
 
 
-def main(port: int) -> int:
+def main(port: int) -> None:
     """Serve until asked to end."""
     path = weights()
     assert path is not None, f"{NAME} is installed by `make install-test`"
-    ends = {signal.SIGTERM, signal.SIGINT}
-    signal.pthread_sigmask(signal.SIG_BLOCK, ends)
     chosen = parameters(path, port)
     chosen.use_jinja, chosen.chat_template = True, _TEMPLATE
-    server = xllamacpp.Server(chosen)
-    signal.sigwait(ends)
-    del server
-    return 0
+    serve(chosen)
 
 
 if __name__ == "__main__":
-    sys.exit(main(int(sys.argv[1])))
+    main(int(sys.argv[1]))
