@@ -175,8 +175,9 @@ def talking(base: str) -> Iterator[Talk]:
 
 @contextmanager
 def known_profile(client: GatewayClient, name: str, base_url: str, **fields: Any) -> Iterator[None]:
-    """A profile that every process knows as long as the block runs. Whoever wants it names it; it also stands in for the
-    built-in model for who names none.
+    """A profile that every process knows as long as the block runs.
+
+    Whoever wants it names it; it also stands in for the built-in model for who names none.
     """
     body = {"name": name, "base_url": base_url, "position": 1000, **fields}
     assert client.call("POST", "/v1/model-profiles", json=body).status_code == 201
