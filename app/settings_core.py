@@ -56,7 +56,8 @@ class CoreSettings(BaseModel):
     # gateway
     gateway_require_auth: bool = setting(False, "every route asks for credentials (not available yet)")
     gateway_enc_key: SecretStr = setting(
-        SecretStr(""), "seals the saved keys of models, the same for every process: openssl rand -base64 32"
+        SecretStr(""),
+        "seals keys of models, secrets of webhooks; the same for every process: openssl rand -base64 32",
     )
     gateway_write_through: bool = setting(True, "every message and answer becomes a memory")
     gateway_write_through_async: bool = setting(True, "memories are delivered by the workers, not in the request")

@@ -8,10 +8,10 @@ from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 
 from app.domain.errors import Rejected
-from app.domain.profile_shelf import KeyUnreadable
+from app.domain.vault import Unreadable
 
 _NONCE_BYTES = 12
-_UNREADABLE = "the saved key of this model profile cannot be read with this GATEWAY_ENC_KEY; save the key again"
+_UNREADABLE = "this was sealed with another GATEWAY_ENC_KEY, or for another use"
 
 
 class KeyVault:
@@ -23,20 +23,23 @@ class KeyVault:
     def seal(self, secret: str, bound_to: str) -> bytes:
         """Nonce and cipher text."""
         if self._cipher is None:
-            raise Rejected("GATEWAY_ENC_KEY is not set, so no key can be kept; set it, the same for every process")
+            raise Rejected("GATEWAY_ENC_KEY is not set, so no secret can be kept; set it, the same for every process")
         nonce = os.urandom(_NONCE_BYTES)
         return nonce + self._cipher.encrypt(nonce, secret.encode(), bound_to.encode())
 
     def open(self, sealed: bytes, bound_to: str) -> str:
         """The secret."""
         if self._cipher is None:
-            raise KeyUnreadable(_UNREADABLE)
+            raise Unreadable(_UNREADABLE)
         try:
             return self._cipher.decrypt(sealed[:_NONCE_BYTES], sealed[_NONCE_BYTES:], bound_to.encode()).decode()
         except (InvalidTag, ValueError):
-            raise KeyUnreadable(_UNREADABLE) from None
+            raise Unreadable(_UNREADABLE) from None
 
 
 def _derived(secret: str) -> bytes:
-    """The setting is random already: it is spread over the length that the cipher wants, not stretched."""
+    """The setting is random already: it is spread over the length that the cipher wants, not stretched.
+
+    What is sealed for one use is told apart from the next by what it is bound to.
+    """
     return HKDF(SHA256(), 32, salt=None, info=b"soma model profile keys").derive(secret.encode())

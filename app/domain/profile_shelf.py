@@ -10,9 +10,11 @@ from app.domain.audit import AuditEntry
 from app.domain.conversation import Receipt, RequestKey
 from app.domain.errors import Rejected
 from app.domain.profiles import Profile
+from app.domain.vault import Unreadable, Vault
 
 MOST_PROFILES = 500
 _USUAL_PORTS = {"http": 80, "https": 443}
+_UNREADABLE = "the saved key of this model profile cannot be read with this GATEWAY_ENC_KEY; save the key again"
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,16 +41,6 @@ class KeptProfile:
 
 class KeyUnreadable(Rejected):
     """A kept key cannot be read: it was sealed with another GATEWAY_ENC_KEY, or for another place."""
-
-
-class Vault(Protocol):
-    """Seals secrets."""
-
-    def seal(self, secret: str, bound_to: str) -> bytes:
-        """The secret for exactly this use; `Rejected` where there is no key to seal with."""
-
-    def open(self, sealed: bytes, bound_to: str) -> str:
-        """What was sealed for this use; `KeyUnreadable`."""
 
 
 class ProfileShelf(Protocol):
@@ -87,4 +79,7 @@ def opened(kept: KeptProfile, vault: Vault) -> Profile:
     """The profile with its key; `KeyUnreadable` says in a sentence what to do."""
     if kept.key is None:
         return kept.profile
-    return replace(kept.profile, key=vault.open(kept.key.sealed, key_use(kept)))
+    try:
+        return replace(kept.profile, key=vault.open(kept.key.sealed, key_use(kept)))
+    except Unreadable:
+        raise KeyUnreadable(_UNREADABLE) from None

@@ -7,7 +7,7 @@ import base64
 import hmac
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from enum import Enum, StrEnum
 from typing import Any
@@ -56,7 +56,7 @@ class NewWebhook:
     tenant: str
     url: str
     events: tuple[WebhookEvent, ...]
-    secret: str
+    secret: str = field(repr=False)
     enabled: bool = True
 
 
@@ -81,7 +81,7 @@ class WebhookChange:
     url: str | None = None
     events: tuple[WebhookEvent, ...] | None = None
     enabled: bool | None = None
-    secret: str | None = None
+    secret: str | None = field(default=None, repr=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,11 +104,11 @@ class Delivery:
 
 @dataclass(frozen=True, slots=True)
 class Endpoint:
-    """Where deliveries go, and the secrets that are valid now, the newest first."""
+    """Where deliveries go, and the secrets that are valid now, the newest first; none where they cannot be read."""
 
     webhook_id: str
     url: str
-    secrets: tuple[str, ...]
+    secrets: tuple[str, ...] = field(repr=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -153,6 +153,11 @@ class Reply:
 def new_secret(chance: bytes) -> str:
     """The secret that these random bytes make."""
     return _SECRET_PREFIX + base64.b64encode(chance).decode()
+
+
+def secret_use(webhook_id: str) -> str:
+    """What the secret of a webhook is bound to where it is kept: it is of no use for another one."""
+    return f"webhook secret\n{webhook_id}"
 
 
 def signed(delivery_id: str, body: bytes, now: datetime, secrets: Sequence[str]) -> dict[str, str]:

@@ -11,11 +11,14 @@ from app.domain.backoff import Backoff
 from app.domain.errors import ReceiverUnavailable
 from app.domain.ports import Clock, Doorbell
 from app.domain.webhook_ports import Crew, Receiver, WebhookOutbox
-from app.domain.webhooks import Batch, Endpoint, OwedDelivery, Verdict, signed
+from app.domain.webhooks import Batch, Endpoint, OwedDelivery, Reply, Verdict, signed
 from app.routing import TaskName
 from app.services.survive import surviving
 
 _EACH = 20
+_UNREADABLE = (
+    "its secret cannot be read with this GATEWAY_ENC_KEY; PATCH the webhook with rotate_secret and replay this"
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,9 +62,8 @@ def _deliver(batch: Batch, plane: WebhookPlane) -> None:
 
 def _attempt(owed: OwedDelivery, endpoint: Endpoint, plane: WebhookPlane) -> bool:
     """Whether the receiver can be sent the next one."""
-    headers = signed(owed.lease.key, owed.body, plane.clock.now(), endpoint.secrets)
     try:
-        reply = plane.receiver.send(endpoint.url, headers, owed.body)
+        reply = _sent(owed, endpoint, plane)
     except ReceiverUnavailable as error:
         _later(owed, str(error), None, plane)
         return False
@@ -79,6 +81,13 @@ def _attempt(owed: OwedDelivery, endpoint: Endpoint, plane: WebhookPlane) -> boo
         case Verdict.LATER:
             _later(owed, said, reply.retry_after, plane)
     return reply.verdict in (Verdict.TAKEN, Verdict.WRONG)
+
+
+def _sent(owed: OwedDelivery, endpoint: Endpoint, plane: WebhookPlane) -> Reply:
+    if not endpoint.secrets:
+        raise ReceiverUnavailable(_UNREADABLE)  # nothing is sent unsigned
+    headers = signed(owed.lease.key, owed.body, plane.clock.now(), endpoint.secrets)
+    return plane.receiver.send(endpoint.url, headers, owed.body)
 
 
 def _later(owed: OwedDelivery, reason: str, wished: float | None, plane: WebhookPlane) -> None:

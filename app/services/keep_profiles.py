@@ -11,12 +11,12 @@ from app.domain.profile_shelf import (
     KeyUnreadable,
     ProfileShelf,
     SealedKey,
-    Vault,
     key_use,
     opened,
     origin_of,
 )
 from app.domain.profiles import Profile
+from app.domain.vault import Vault
 from app.services.profile_form import NewProfileForm, ProfileForm, profile_in
 
 _SHOWN = 4

@@ -9,8 +9,9 @@ from dataclasses import dataclass, replace
 
 from app.domain.errors import ModelRefused, StoreUnavailable
 from app.domain.ports import Clock
-from app.domain.profile_shelf import MOST_PROFILES, KeptProfile, KeyUnreadable, ProfileShelf, Vault, opened
+from app.domain.profile_shelf import MOST_PROFILES, KeptProfile, KeyUnreadable, ProfileShelf, opened
 from app.domain.profiles import DEFAULT_PROFILE, Profile, ProfileRole, ProfileWish
+from app.domain.vault import Vault
 
 _FRESH_SECONDS = 2.0
 _log = logging.getLogger(__name__)

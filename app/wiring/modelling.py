@@ -3,7 +3,6 @@
 from functools import cache
 
 from app.adapters.http.model import OpenAIModel
-from app.adapters.key_vault import KeyVault
 from app.adapters.sql.profile_shelf import SqlProfileShelf
 from app.domain.profiles import DEFAULT_PROFILE, Profile
 from app.services.correct_estimates import Corrections
@@ -11,13 +10,13 @@ from app.services.keep_profiles import ProfileDesk
 from app.services.know_profiles import KnownProfiles, Own
 from app.settings import Settings
 from app.wiring.process import Process
+from app.wiring.vault import vault_of
 
 
 def profile_desk_of(process: Process) -> ProfileDesk:
     """The profiles that are kept."""
     settings = process.settings
-    vault = KeyVault(settings.gateway_enc_key.get_secret_value())
-    return ProfileDesk(SqlProfileShelf(process.engine), vault, settings.llm_allow_private)
+    return ProfileDesk(SqlProfileShelf(process.engine), vault_of(settings), settings.llm_allow_private)
 
 
 @cache

@@ -60,6 +60,7 @@ from app.wiring.preparing import preparation_of
 from app.wiring.process import Process
 from app.wiring.remembering import ledger_of, memory_plane_of, recall_of
 from app.wiring.tooling import toolbox_of
+from app.wiring.vault import vault_of
 
 ATTEMPT_SECONDS = 1.5
 """What a request spends on SomaBrain at most, so that its answer comes within two seconds whatever SomaBrain does."""
@@ -158,7 +159,7 @@ class Serving(Process):
     @cached_property
     def webhook_desk(self) -> SqlWebhookDesk:
         """Webhooks."""
-        return SqlWebhookDesk(self.engine)
+        return SqlWebhookDesk(self.engine, vault_of(self.settings))
 
     @cached_property
     def letter_desk(self) -> LetterDesk:

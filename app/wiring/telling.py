@@ -7,6 +7,7 @@ from app.adapters.http.receiver import HttpReceiver
 from app.adapters.sql.webhook_outbox import SqlWebhookOutbox
 from app.services.deliver_webhooks import WebhookPlane
 from app.wiring.process import Process
+from app.wiring.vault import vault_of
 
 _RECEIVERS_AT_ONCE = 8
 _LONGEST_CALL_SECONDS = 10.0
@@ -19,8 +20,9 @@ def webhook_plane_of(process: Process, stopping: Callable[[], bool], count: Call
     third = settings.lease_seconds / 3
     seconds = min(_LONGEST_CALL_SECONDS, third)
     keep_seconds = settings.webhook_keep_days * _DAY_SECONDS
+    vault = vault_of(settings)
     return WebhookPlane(
-        outbox=SqlWebhookOutbox(process.engine, process.presence, settings.lease_seconds, keep_seconds),
+        outbox=SqlWebhookOutbox(process.engine, process.presence, settings.lease_seconds, keep_seconds, vault),
         receiver=HttpReceiver(process.clock, seconds, settings.webhook_allow_private),
         crew=ThreadCrew("webhooks", _RECEIVERS_AT_ONCE),
         doorbell=process.doorbell,

@@ -1,22 +1,26 @@
 """What every `WebhookOutbox` promises: what a receiver is owed in a batch, what failed first, none lost or doubled."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 import pytest
-from sqlalchemy import Engine, text
+from sqlalchemy import Engine, Row, text
 
+from app.adapters.key_vault import KeyVault
 from app.adapters.sql.presence import Presence
 from app.adapters.sql.webhook_outbox import SqlWebhookOutbox
+from app.adapters.sql.webhooks import SqlWebhookDesk
 from app.domain.leases import MAX_ATTEMPTS
 from app.domain.webhook_ports import WebhookOutbox
-from app.domain.webhooks import Batch, Endpoint
+from app.domain.webhooks import Batch, Endpoint, NewWebhook, WebhookChange, WebhookEvent
 from tests.builders import an_id
 from tests.contracts.store_rig import MemoryRig, PostgresRig, RowState, StoreRig
 from tests.fakes_webhooks import FakeDelivery, FakeWebhook, InMemoryWebhooks
 
 KEEP_SECONDS = 7 * 86_400
 URL = "https://example.org/hook"
+SECRET = "whsec_eA=="
+VAULT = KeyVault("0123456789abcdef")
 
 
 class WebhookRig(ABC):
@@ -53,7 +57,7 @@ class MemoryWebhookRig(WebhookRig):
 
     def webhook(self) -> str:
         key = an_id()
-        self._webhooks[key] = FakeWebhook(Endpoint(key, URL, ("whsec_eA==",)))
+        self._webhooks[key] = FakeWebhook(Endpoint(key, URL, (SECRET,)))
         return key
 
     def owe(self, webhook_id: str) -> str:
@@ -81,13 +85,9 @@ class SqlWebhookRig(WebhookRig):
         self._sql("DELETE FROM webhooks")
 
     def webhook(self) -> str:
-        values = {"id": an_id(), "url": URL}
-        self._sql(
-            """INSERT INTO webhooks (webhook_id, tenant, url, events, secret)
-               VALUES (:id, :id, :url, '{work.dead}', 'whsec_eA==')""",
-            **values,
-        )
-        return values["id"]
+        key = an_id()
+        SqlWebhookDesk(self._engine, VAULT).accept(NewWebhook(key, key, URL, (WebhookEvent.DEAD,), SECRET), None)
+        return key
 
     def owe(self, webhook_id: str) -> str:
         cause = an_id()
@@ -98,7 +98,7 @@ class SqlWebhookRig(WebhookRig):
 
     def worker(self) -> WebhookOutbox:
         presence = Presence(self._engine, an_id("p-"), 30)
-        return SqlWebhookOutbox(self._engine, presence, 30, KEEP_SECONDS)
+        return SqlWebhookOutbox(self._engine, presence, 30, KEEP_SECONDS, VAULT)
 
     def switch(self, webhook_id: str, on: bool) -> None:
         self._sql("UPDATE webhooks SET enabled = :on WHERE webhook_id = :id", on=on, id=webhook_id)
@@ -145,7 +145,7 @@ def test_a_batch_holds_what_one_receiver_is_owed_in_order(rig: WebhookRig) -> No
 
     assert keys(batches[one]) == owed[:2]
     assert keys(batches[other]) == [also]
-    assert batches[one].endpoint == Endpoint(one, URL, ("whsec_eA==",))
+    assert batches[one].endpoint == Endpoint(one, URL, (SECRET,))
     assert rig.row(owed[0]).attempts == 1
 
 
@@ -253,3 +253,35 @@ def test_one_that_killed_five_workers_is_dead_and_the_next_ones_go_on(rig: Webho
     assert rig.row(owed).state == "dead"
     following = rig.owe(hook)
     assert keys(only(rig.worker().claim_batches(8, 20))) == [following]
+
+
+def test_a_secret_lies_sealed_and_is_of_no_use_for_another_webhook_or_under_another_key(engine: Engine) -> None:
+    rig = SqlWebhookRig(engine)
+    one, other = rig.webhook(), rig.webhook()
+    desk = SqlWebhookDesk(engine, VAULT)
+    assert desk.change(one, WebhookChange(secret="whsec_bmV3"))
+    rig.owe(one)
+
+    assert only(rig.worker().claim_batches(8, 20)).endpoint.secrets == ("whsec_bmV3", SECRET)
+    assert (desk.secret(one), desk.secret(other)) == ("whsec_bmV3", SECRET)
+    with engine.begin() as connection:
+        rows = connection.execute(text("SELECT secret, old_secret FROM webhooks ORDER BY old_secret")).all()
+        assert not any("whsec_" in each for row in rows for each in row if each)
+        connection.execute(text("UPDATE webhooks SET secret = :stolen WHERE webhook_id = :id"), stolen(rows, other))
+    assert desk.secret(other) is None
+    assert SqlWebhookDesk(engine, KeyVault("another secret")).secret(one) is None
+
+
+def stolen(rows: Sequence[Row[tuple[str, str | None]]], thief: str) -> dict[str, str]:
+    """The first webhook's secret, as it lies there, put in the place of the other's."""
+    return {"stolen": rows[0][0], "id": thief}
+
+
+def test_a_secret_that_an_earlier_version_kept_open_still_signs(engine: Engine) -> None:
+    rig = SqlWebhookRig(engine)
+    hook = rig.webhook()
+    rig.owe(hook)
+    with engine.begin() as connection:
+        connection.execute(text("UPDATE webhooks SET secret = :open"), {"open": SECRET})
+
+    assert only(rig.worker().claim_batches(8, 20)).endpoint.secrets == (SECRET,)

@@ -1,5 +1,6 @@
 """Webhooks over HTTP: made, changed and removed; what they are owed arrives signed, and again until it is taken."""
 
+import base64
 from collections.abc import Iterator
 from typing import Any
 
@@ -9,6 +10,7 @@ from sqlalchemy import Engine, text
 from standardwebhooks import Webhook, WebhookVerificationError
 
 from app.adapters.http.receiver import HttpReceiver
+from app.adapters.key_vault import KeyVault
 from app.adapters.sql.presence import Presence
 from app.adapters.sql.turns import SqlTurns
 from app.adapters.sql.upkeep import SqlUpkeep
@@ -16,7 +18,10 @@ from app.adapters.sql.webhook_outbox import SqlWebhookOutbox
 from app.domain.leases import MAX_ATTEMPTS
 from app.domain.webhooks import new_secret
 from app.services.deliver_webhooks import WebhookPlane, deliver_webhooks
+from app.settings import Settings
 from app.wiring.process import SystemClock
+from app.wiring.vault import vault_of
+from devstack.stack import Stack
 from tests.builders import an_id
 from tests.fakes import RecordingDoorbell
 from tests.fakes_webhooks import InlineCrew
@@ -30,14 +35,14 @@ WEEK = 7 * 86_400
 class Webhooks:
     """A client of the routes, the worker behind them, and a receiver."""
 
-    def __init__(self, gateway: Gateway, engine: Engine, receiver: ScriptedApi, base: str) -> None:
-        self.gateway, self.engine, self.receiver, self.base = gateway, engine, receiver, base
+    def __init__(self, gateway: Gateway, engine: Engine, receiver: ScriptedApi, base: str, vault: KeyVault) -> None:
+        self.gateway, self.engine, self.receiver, self.base, self.vault = gateway, engine, receiver, base, vault
         self.tenant = an_id("t-")
         self.counted: list[str] = []
 
     def worker(self, allow_private: bool = True, seconds: float = 5.0) -> WebhookPlane:
         clock = SystemClock()
-        outbox = SqlWebhookOutbox(self.engine, Presence(self.engine, "test", 30), 30, WEEK)
+        outbox = SqlWebhookOutbox(self.engine, Presence(self.engine, "test", 30), 30, WEEK, self.vault)
         http = HttpReceiver(clock, seconds, allow_private)
         return WebhookPlane(outbox, http, InlineCrew(), RecordingDoorbell(), clock, self.counted.append)
 
@@ -84,10 +89,10 @@ class Webhooks:
 
 
 @pytest.fixture
-def webhooks(gateway: Gateway, engine: Engine) -> Iterator[Webhooks]:
+def webhooks(gateway: Gateway, engine: Engine, settings: Settings) -> Iterator[Webhooks]:
     receiver = ScriptedApi()
     with receiver.running() as base:
-        client = Webhooks(gateway, engine, receiver, base)
+        client = Webhooks(gateway, engine, receiver, base, vault_of(settings))
         yield client
     client.sql("DELETE FROM webhook_deliveries; DELETE FROM webhooks")
 
@@ -390,6 +395,37 @@ def test_the_secret_is_shown_once_and_a_new_one_leaves_the_old_one_valid_for_a_d
     assert verified(later, new)
     with pytest.raises(WebhookVerificationError):
         verified(later, hook["secret"])
+
+
+def test_under_another_key_nothing_is_sent_unsigned_and_a_new_secret_mends_it(webhooks: Webhooks) -> None:
+    hook = webhooks.made(events=["assistant.cancelled"])
+    webhooks.receiver.on("POST", HOOK, Reply())
+    cancel(webhooks)
+    own, webhooks.vault = webhooks.vault, KeyVault("another secret")
+
+    webhooks.deliver()
+    (waiting,) = webhooks.deliveries(hook["id"])
+    assert (waiting["state"], webhooks.receiver.asked) == ("pending", [])
+    assert "rotate_secret" in waiting["reason"]
+
+    webhooks.sql("UPDATE webhooks SET secret = :lost", lost="sealed:" + base64.b64encode(b"x" * 60).decode())
+    webhooks.vault = own
+    new = webhooks.patch(hook["id"], rotate_secret=True).json()["secret"]
+    webhooks.replay(waiting["id"])
+    webhooks.deliver()
+
+    (asked,) = webhooks.receiver.asked
+    assert verified(asked, new)["type"] == "assistant.cancelled"
+
+
+def test_without_a_key_to_seal_with_no_webhook_is_kept(servers: Stack) -> None:
+    running = Gateway(servers.environment, GATEWAY_ENC_KEY="").start()
+    try:
+        refused = running.call("POST", "/v1/webhooks", json={"url": "https://example.org/hook"})
+        assert_problem(refused, 422, "GATEWAY_ENC_KEY is not set")
+        assert running.get("/v1/webhooks").status_code == 200
+    finally:
+        running.stop()
 
 
 def test_a_deleted_webhook_is_gone_and_what_it_was_owed_is_discarded(webhooks: Webhooks) -> None:

@@ -7,6 +7,7 @@ import pytest
 from sqlalchemy import Engine, text
 from sqlalchemy.engine import make_url
 
+from app.adapters.key_vault import KeyVault
 from app.adapters.sql.due_schedules import SqlDueSchedules
 from app.adapters.sql.engine import create_engine
 from app.adapters.sql.inbox import MemoryDefaults, SqlInbox
@@ -94,7 +95,8 @@ def test_a_due_time_has_one_turn(
 def test_a_webhook_and_what_became_of_its_delivery_are_kept_once(
     link: Proxy, through: Engine, engine: Engine, store: PostgresRig, delivered: bool
 ) -> None:
-    desk, secret = SqlWebhookDesk(through), new_secret(b"s" * 32)
+    vault, secret = KeyVault("0123456789abcdef"), new_secret(b"s" * 32)
+    desk = SqlWebhookDesk(through, vault)
     hook = NewWebhook(an_id(), an_id("t-"), "https://example.org/", (WebhookEvent.DEAD,), new_secret(b"o" * 32))
     link.cut_at_commit(delivered=delivered)
     assert not desk.accept(hook, None).replayed
@@ -103,7 +105,7 @@ def test_a_webhook_and_what_became_of_its_delivery_are_kept_once(
     with engine.begin() as connection:
         owe = text("SELECT owe_webhooks(:tenant, NULL, 'work.dead', 'because', now(), '{}')")
         connection.execute(owe, {"tenant": hook.tenant})
-    outbox = SqlWebhookOutbox(through, Presence(through, "lied to", 30), 30, 3600)
+    outbox = SqlWebhookOutbox(through, Presence(through, "lied to", 30), 30, 3600, vault)
     (batch,) = [each for each in outbox.claim_batches(8, 8) if each.endpoint.webhook_id == hook.webhook_id]
 
     link.cut_at_commit(delivered=delivered)

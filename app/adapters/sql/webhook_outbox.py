@@ -12,7 +12,9 @@ from sqlalchemy import Connection, Engine, RowMapping, text
 from app.adapters.sql.engine import transaction
 from app.adapters.sql.outboxes import Outbox
 from app.adapters.sql.presence import Holder
+from app.adapters.sql.webhook_secrets import WebhookSecrets
 from app.adapters.sql.work_kinds import WEBHOOKS
+from app.domain.vault import Vault
 from app.domain.webhooks import Batch, Endpoint, OwedDelivery
 
 _OF_THIS = f"w.webhook_id = h.webhook_id AND {WEBHOOKS.due_sql}"
@@ -41,8 +43,11 @@ _SWITCH_OFF = text("""
 class SqlWebhookOutbox(Outbox):
     """`WebhookOutbox` on Postgres; what fails after `keep_seconds` fails for the last time."""
 
-    def __init__(self, engine: Engine, presence: Holder, lease_seconds: float, keep_seconds: float) -> None:
+    def __init__(
+        self, engine: Engine, presence: Holder, lease_seconds: float, keep_seconds: float, vault: Vault
+    ) -> None:
         super().__init__(engine, WEBHOOKS, presence, lease_seconds)
+        self._secrets = WebhookSecrets(vault)
         self._keep_seconds = keep_seconds
 
     def claim_batches(self, endpoints: int, each: int) -> list[Batch]:
@@ -54,12 +59,13 @@ class SqlWebhookOutbox(Outbox):
 
     def _batch(self, rows: list[RowMapping], chosen: Mapping[str, RowMapping]) -> Batch:
         place = chosen[rows[0]["delivery_id"]]
-        secrets = tuple(secret for secret in (place["secret"], place["old_secret"]) if secret)
+        kept = (place["secret"], place["old_secret"])
+        opened = [self._secrets.opened(each, place["webhook_id"]) for each in kept if each]
         owed = [
             OwedDelivery(self._leases.lease_of(row), row["payload"], chosen[row["delivery_id"]]["last_try"])
             for row in rows
         ]
-        return Batch(Endpoint(place["webhook_id"], place["url"], secrets), owed)
+        return Batch(Endpoint(place["webhook_id"], place["url"], tuple(filter(None, opened))), owed)
 
     def _choose(self, endpoints: int, each: int) -> Mapping[str, RowMapping]:
         asked = {"endpoints": endpoints, "each": each, "keep_seconds": self._keep_seconds}

@@ -7,9 +7,11 @@ from sqlalchemy import Connection, Engine, RowMapping, text
 from app.adapters.sql.acceptance import accept
 from app.adapters.sql.engine import all_rows, resolved, transaction
 from app.adapters.sql.leases import hurry, revive
+from app.adapters.sql.webhook_secrets import WebhookSecrets
 from app.adapters.sql.work_kinds import WEBHOOKS, WorkKind
 from app.domain.conversation import Receipt, RequestKey
 from app.domain.events import SessionEvent
+from app.domain.vault import Vault
 from app.domain.webhook_ports import Place
 from app.domain.webhooks import Delivery, DeliveryState, NewWebhook, Webhook, WebhookChange, WebhookEvent
 
@@ -42,12 +44,14 @@ _SENDABLE = text(f"""{_DELIVERIES}
 class SqlWebhookDesk:
     """`WebhookDesk` on Postgres."""
 
-    def __init__(self, engine: Engine) -> None:
+    def __init__(self, engine: Engine, vault: Vault) -> None:
         self._engine = engine
+        self._secrets = WebhookSecrets(vault)
 
     def accept(self, webhook: NewWebhook, key: RequestKey | None) -> Receipt:
         """Keep it, once."""
-        receipt, _ = accept(self._engine, Receipt("", webhook.webhook_id), key, lambda tx: _keep(tx, webhook))
+        sealed = self._secrets.sealed(webhook.secret, webhook.webhook_id)
+        receipt, _ = accept(self._engine, Receipt("", webhook.webhook_id), key, lambda tx: _keep(tx, webhook, sealed))
         return receipt
 
     def find(self, webhook_id: str) -> Webhook | None:
@@ -56,9 +60,9 @@ class SqlWebhookDesk:
         return _webhook(rows[0]) if rows else None
 
     def secret(self, webhook_id: str) -> str | None:
-        """The newest one."""
+        """The newest one; None also where it cannot be read."""
         rows = all_rows(self._engine, _SECRET, {"webhook_id": webhook_id})
-        return rows[0]["secret"] if rows else None
+        return self._secrets.opened(rows[0]["secret"], webhook_id) if rows else None
 
     def page(self, tenant: str | None, before: Place | None, limit: int) -> Sequence[Webhook]:
         """Newest first."""
@@ -79,7 +83,7 @@ class SqlWebhookDesk:
             "url": change.url,
             "events": None if change.events is None else [event.value for event in change.events],
             "enabled": change.enabled,
-            "secret": change.secret,
+            "secret": change.secret and self._secrets.sealed(change.secret, webhook_id),
         }
         rows = resolved(lambda _: all_rows(self._engine, _CHANGE, values))
         return _webhook(rows[0]) if rows else None
@@ -122,14 +126,14 @@ def _send_again(connection: Connection, kind: WorkKind, key: str) -> bool:
     return revive(connection, kind, key, ended="delivered")
 
 
-def _keep(connection: Connection, webhook: NewWebhook) -> Sequence[SessionEvent]:
+def _keep(connection: Connection, webhook: NewWebhook, sealed: str) -> Sequence[SessionEvent]:
     """A webhook is no part of a session: nothing is shown there."""
     values = {
         "webhook_id": webhook.webhook_id,
         "tenant": webhook.tenant,
         "url": webhook.url,
         "events": [event.value for event in webhook.events],
-        "secret": webhook.secret,
+        "secret": sealed,
         "enabled": webhook.enabled,
     }
     connection.execute(_KEEP, values)
