@@ -33,6 +33,10 @@ class QuestionModel(Protocol):
     def trouble(self) -> str:
         """Why it could not be loaded; empty while nothing is known to be wrong."""
 
+    @property
+    def ready(self) -> bool:
+        """Whether a question can be read now; the first one makes it so, in its own time."""
+
     def question(self, text: str) -> Vector:
         """What is searched for; raises `NoVector`."""
 
@@ -63,6 +67,11 @@ class E5:
         self._lock = threading.Lock()
         self._engine: Any = None
         self.trouble = ""
+
+    @property
+    def ready(self) -> bool:
+        """Whether it is loaded."""
+        return self._engine is not None
 
     def question(self, text: str) -> Vector:
         """One of everyday length takes about 20 ms of a processor."""

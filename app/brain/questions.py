@@ -10,7 +10,7 @@ from app.brain.embeddings import NoVector, QuestionModel, Vector
 _AT_ONCE = 2
 _KEPT = 256
 PATIENCE_SECONDS = 0.6
-"""A question takes 20 ms; a first one loads the model, and a machine may be busy."""
+"""A question takes 20 ms, and a machine may be busy."""
 
 
 class Questions:
@@ -35,9 +35,12 @@ class Questions:
         return self._pool.submit(self._work_out, text)
 
     def answer(self, asked: "Future[Vector]") -> Vector:
-        """The vector; raises `NoVector` where it does not come in time."""
+        """The vector; raises `NoVector` where it does not come in time.
+
+        Whoever waits for an answer has less time than a model takes to load: the first question only begins with that.
+        """
         try:
-            return asked.result(self._patience)
+            return asked.result(self._patience if self._model.ready else 0)
         except (TooLate, CancelledError):
             asked.cancel()
             raise NoVector("the question's meaning was not worked out in time") from None

@@ -35,6 +35,7 @@ class Topics:
 
     def __init__(self) -> None:
         self.trouble = ""
+        self.ready = True
         self.fails: Exception | None = None
         self.open = threading.Event()
         self.open.set()
