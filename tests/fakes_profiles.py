@@ -4,10 +4,14 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 
+from app.adapters.key_vault import KeyVault
 from app.domain.audit import AuditEntry
 from app.domain.conversation import Receipt, RequestKey
 from app.domain.errors import Conflict, KeyReused, StoreUnavailable
 from app.domain.profile_shelf import MOST_PROFILES, KeptProfile
+from app.domain.profiles import Profile
+from app.services.know_profiles import KnownProfiles, Own
+from tests.fakes_parts import FakeClock
 
 
 @dataclass
@@ -73,3 +77,10 @@ class InMemoryProfileShelf:
     def _check(self) -> None:
         if self.down:
             raise StoreUnavailable("Postgres is not answering")
+
+
+def a_roster(own: Profile, *profiles: Profile) -> KnownProfiles:
+    """The endpoint of the settings and the profiles that were added."""
+    shelf = InMemoryProfileShelf()
+    shelf.put(*(KeptProfile(profile) for profile in profiles))
+    return KnownProfiles(shelf, KeyVault(""), Own(own), FakeClock())

@@ -25,12 +25,15 @@ class Asked:
 
 @dataclass(frozen=True, slots=True)
 class Step:
-    """One answer that asked for tools; `usage` is that of the whole turn up to and with it."""
+    """One answer that asked for tools; `usage` is that of the whole turn up to and with it, `escalated` says why a
+    stronger model was to give it, and is empty where none was.
+    """
 
     number: int
     text: str
     asked: tuple[Asked, ...]
     usage: Usage
+    escalated: str = ""
 
     def call_ids(self, event_id: str) -> list[str]:
         """The ids of its calls, in the order of its asks."""
@@ -62,6 +65,11 @@ def spent(taken: Sequence[TakenStep], now: Usage) -> Usage:
     """The tokens of a turn: those of the steps so far, and those of the answer that came `now`."""
     before = taken[-1].step.usage if taken else Usage()
     return Usage(before.input_tokens + now.input_tokens, before.output_tokens + now.output_tokens)
+
+
+def escalated_before(taken: Sequence[TakenStep]) -> str:
+    """Why an earlier step was a stronger model's; empty where none was."""
+    return next((each.step.escalated for each in taken if each.step.escalated), "")
 
 
 def lines_of(event_id: str, taken: Sequence[TakenStep], most_chars: int, room_tokens: int) -> list[Utterance]:

@@ -21,8 +21,11 @@ class Choice:
     reason: str | None = None
 
 
-def choose_profiles(turn: Turn, question: str, roster: Roster) -> Choice:
-    """`ModelRefused` where nobody can answer. Where no profile is for escalation, everything is everyday talk."""
+def choose_profiles(turn: Turn, question: str, roster: Roster, escalated: str = "") -> Choice:
+    """`ModelRefused` where nobody can answer. Where no profile is for escalation, everything is everyday talk.
+
+    `escalated` says why an earlier step of this turn was a stronger model's: who has begun goes on.
+    """
     name = str(turn.metadata.get("agent_profile_id") or "")
     if name:
         chosen = roster.candidates(_wish(ProfileRole.DIALOGUE, turn, name))
@@ -31,7 +34,7 @@ def choose_profiles(turn: Turn, question: str, roster: Roster) -> Choice:
     able = roster.candidates(_wish(ProfileRole.ESCALATION, turn))
     if not _strong(able):
         return Choice(everyday)
-    reason = reason_to_escalate(question, analyse(question).tags, turn.metadata)
+    reason = escalated or reason_to_escalate(question, analyse(question).tags, turn.metadata)
     return Choice(able, reason=reason) if reason else Choice(everyday, able)
 
 

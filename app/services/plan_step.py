@@ -59,7 +59,8 @@ def plan_step(turn: Turn, answer: Answer, tooling: Tooling) -> StepPlan:
     planned = [_plan(turn, tooling, ask, position) for position, ask in enumerate(_with_ids(answer.asks[:MOST_ASKS]))]
     asked = tuple(asked for asked, _ in planned)
     calls = tuple(call for _, call in planned if call is not None)
-    return StepPlan(Step(turn.steps + 1, replace_unstorable(answer.text), asked, answer.usage), calls)
+    escalated = replace_unstorable(answer.escalation.reason) if answer.escalation else ""
+    return StepPlan(Step(turn.steps + 1, replace_unstorable(answer.text), asked, answer.usage, escalated), calls)
 
 
 def _with_ids(asks: Sequence[ToolAsk]) -> list[ToolAsk]:

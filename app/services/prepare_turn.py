@@ -10,7 +10,7 @@ from app.domain.dialogue import ModelCall, ToolOffer, Utterance, tokens_of
 from app.domain.events import EventType, NewEvent
 from app.domain.model_ports import Roster
 from app.domain.profiles import Profile
-from app.domain.tool_loop import RESULTS_ARE_DATA, TakenStep, lines_of
+from app.domain.tool_loop import RESULTS_ARE_DATA, TakenStep, escalated_before, lines_of
 from app.domain.transcript import Line, Transcripts
 from app.services.bring_memories import Brought, Reminder, bring_memories, brought_of
 from app.services.choose_profiles import Choice, choose_profiles
@@ -51,7 +51,7 @@ def prepare_turn(
     already. `ModelRefused` where nobody can answer.
     """
     said = preparation.transcripts.newest(turn.session_id, turn.seq, HISTORY_LINES)
-    choice = choose_profiles(turn, said[-1].text if said else "", preparation.roster)
+    choice = choose_profiles(turn, said[-1].text if said else "", preparation.roster, escalated_before(taken))
     brought = remind(turn, said, preparation, tell)
     able = (*choice.profiles, *choice.stronger)
     room = min(_room(turn, each, preparation) for each in able)

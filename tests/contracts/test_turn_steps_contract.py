@@ -2,6 +2,8 @@
 last of them without being anybody's, and whoever goes on has everything they brought.
 """
 
+from dataclasses import replace
+
 import pytest
 
 from app.domain.conversation import Turn, UserMessage
@@ -81,6 +83,7 @@ def test_who_goes_on_knows_every_step_and_what_its_calls_brought(store: StoreRig
     worker.turns.take_step(turn, first)
     end(worker, first.calls[0])
     second = a_step(turn := claimed(worker, message), calls=1)
+    second = replace(second, step=replace(second.step, escalated="too hard for me"))
     worker.turns.take_step(turn, second)
     end(worker, second.calls[0])
 

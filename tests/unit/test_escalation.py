@@ -6,20 +6,17 @@ from typing import Any
 
 import pytest
 
-from app.adapters.key_vault import KeyVault
 from app.domain.conversation import Turn
 from app.domain.conversation_control import NEVER
 from app.domain.dialogue import Answer, Escalation, ModelCall, ToolAsk, ToolOffer, Usage, Utterance
 from app.domain.errors import ModelUnavailable
 from app.domain.escalation import LONG_CHARACTERS, reason_to_escalate, wished_by_model
-from app.domain.profile_shelf import KeptProfile
 from app.domain.profiles import Profile, ProfileRole
 from app.services.choose_profiles import Choice, choose_profiles
 from app.services.escalate import ask_chosen
-from app.services.know_profiles import KnownProfiles, Own
-from tests.fakes import FakeClock, ScriptedModel
+from tests.fakes import ScriptedModel
 from tests.fakes_parts import Step
-from tests.fakes_profiles import InMemoryProfileShelf
+from tests.fakes_profiles import a_roster
 
 OWN = Profile("default", "http://own.test/v1")
 STRONG = Profile("strong", "http://strong.test/v1", role=ProfileRole.ESCALATION)
@@ -28,15 +25,9 @@ HELP = ToolAsk("c-1", "escalate", '{"reason": "too hard for me"}')
 CALL = ModelCall([Utterance("user", "hello")])
 
 
-def roster(*profiles: Profile) -> KnownProfiles:
-    shelf = InMemoryProfileShelf()
-    shelf.put(*(KeptProfile(profile) for profile in profiles))
-    return KnownProfiles(shelf, KeyVault(""), Own(OWN), FakeClock())
-
-
 def choose(text: str = "hello", *profiles: Profile, **metadata: Any) -> Choice:
     turn = Turn("e-1", "s-1", 1, "t-1", None, metadata, 1, "worker")
-    return choose_profiles(turn, text, roster(*profiles))
+    return choose_profiles(turn, text, a_roster(OWN, *profiles))
 
 
 def answer(model: ScriptedModel, choice: Choice, call: ModelCall = CALL) -> tuple[str, Answer]:

@@ -1,6 +1,7 @@
 """A turn that asks for tools: each ask runs once or is answered in words, and the model hears of all of them."""
 
 import json
+from collections.abc import Sequence
 from typing import Any
 
 import pytest
@@ -8,6 +9,7 @@ import pytest
 from app.domain.dialogue import ToolAsk, ToolOffer, Usage
 from app.domain.errors import ModelUnavailable
 from app.domain.events import EventType
+from app.domain.profiles import Profile, ProfileRole
 from app.domain.tool_loop import MOST_ASKS, RESULTS_ARE_DATA
 from app.domain.tool_ports import How, ToolRun
 from app.domain.tools import ToolCall
@@ -30,9 +32,12 @@ from tests.fakes import (
     WishedStops,
 )
 from tests.fakes_parts import FixedRoster, PromptScribe, Step, always_in_company
+from tests.fakes_profiles import a_roster
 
 SESSION = "s-1"
 TOOLS = load_tools("")
+EVERYDAY = Profile("everyday", "http://everyday.test/v1")
+STRONG = Profile("strong", "http://strong.test/v1", role=ProfileRole.ESCALATION)
 
 
 def echo(text: str = "hi", ask_id: str = "a-1") -> ToolAsk:
@@ -53,7 +58,13 @@ class EchoRunner:
 class Room:
     """One session, a conversation worker whose model follows a script, and a tools worker."""
 
-    def __init__(self, *scripts: list[Step], request: TurnRequest | None = None, **tooling: Any) -> None:
+    def __init__(
+        self,
+        *scripts: list[Step],
+        request: TurnRequest | None = None,
+        profiles: Sequence[Profile] = (),
+        **tooling: Any,
+    ) -> None:
         self.store = InMemoryStore()
         self.model = ScriptedModel(*scripts)
         self.broadcast, self.bell, self.runner = RecordingBroadcast(), RecordingDoorbell(), EchoRunner()
@@ -63,6 +74,7 @@ class Room:
         fields: dict[str, Any] = {"request": request} if request else {}
         self.message = a_message("hello", SESSION, metadata={"universe_id": "u-1"}, **fields)
         self.store.inbox().accept(self.message, None)
+        self.roster = a_roster(*profiles) if profiles else FixedRoster()
         self.tooling = Tooling(**{"toolbox": TOOLS, **tooling})
 
     def converse(self) -> str:
@@ -71,7 +83,7 @@ class Room:
         turns = self.store.turns(presence)
         conversation = Conversation(
             turns, self.model, self.broadcast, self.bell, self.store.clock, RecordingNotes(),
-            Preparation(FixedRoster(), self.store.transcripts(), "be kind", tooling=self.tooling), ("", "wm"),
+            Preparation(self.roster, self.store.transcripts(), "be kind", tooling=self.tooling), ("", "wm"),
             always_in_company, self.stops, self.policy, PromptScribe(turns),
             meter=Meter(spent=self.spent.append),
         )  # fmt: skip
@@ -161,6 +173,16 @@ def test_the_tokens_of_a_turn_are_those_of_all_its_steps() -> None:
 
     assert room.last["metadata"]["usage"] == {"input_tokens": 21, "output_tokens": 9}
     assert room.spent == [Usage(7, 5), Usage(7, 3), Usage(7, 1)]
+
+
+def test_a_turn_that_was_handed_to_a_stronger_model_stays_there_over_its_tools() -> None:
+    help_me = ToolAsk("a-0", "escalate", '{"reason": "too hard for me"}')
+    room = Room([help_me], [echo()], [echo()], ["It says hi."], profiles=(EVERYDAY, STRONG))
+
+    assert room.to_the_end() == "done"
+
+    assert [profile.name for profile, _ in room.model.calls] == ["everyday", "strong", "strong", "strong"]
+    assert room.last["metadata"]["escalation"] == {"profile": "strong", "reason": "too hard for me"}
 
 
 def test_asks_of_one_answer_run_side_by_side_and_are_answered_in_order() -> None:

@@ -14,13 +14,13 @@ from app.domain.tools import queued_event
 
 _COUNT = text("UPDATE turns SET steps = :step, failures = 0, last_error = NULL WHERE event_id = :event_id")
 _KEEP = text("""
-    INSERT INTO turn_steps (turn_event_id, step, tenant, attempt, text, asks, usage)
-    VALUES (:event_id, :step, :tenant, :attempt, :text, CAST(:asks AS jsonb), CAST(:usage AS jsonb))
+    INSERT INTO turn_steps (turn_event_id, step, tenant, attempt, text, asks, usage, escalated)
+    VALUES (:event_id, :step, :tenant, :attempt, :text, CAST(:asks AS jsonb), CAST(:usage AS jsonb), :escalated)
 """)
 _KNOWN = text("""
     SELECT 1 FROM turn_steps WHERE turn_event_id = :event_id AND step = :step AND attempt = :attempt
 """)
-_STEPS = text("SELECT step, text, asks, usage FROM turn_steps WHERE turn_event_id = :event_id ORDER BY step")
+_STEPS = text("SELECT step, text, asks, usage, escalated FROM turn_steps WHERE turn_event_id = :event_id ORDER BY step")
 _RESULTS = text("SELECT call_id, result FROM tool_calls WHERE call_id = ANY(:call_ids) AND result IS NOT NULL")
 # Whoever has just taken one runs it to its end, which changes nothing any more.
 _CALL_OFF = text("""
@@ -34,8 +34,15 @@ def keep_step(connection: Connection, turn: Turn, plan: StepPlan) -> list[Sessio
     step = plan.step
     values = {"event_id": turn.event_id, "step": step.number}
     connection.execute(_COUNT, values)
-    kept = {"tenant": turn.tenant, "attempt": turn.attempts, "text": step.text, "usage": as_json(asdict(step.usage))}
-    connection.execute(_KEEP, {**values, **kept, "asks": as_json([asdict(asked) for asked in step.asked])})
+    kept = {
+        "tenant": turn.tenant,
+        "attempt": turn.attempts,
+        "text": step.text,
+        "asks": as_json([asdict(asked) for asked in step.asked]),
+        "usage": as_json(asdict(step.usage)),
+        "escalated": step.escalated,
+    }
+    connection.execute(_KEEP, {**values, **kept})
     return [_queue(connection, turn, plan, number) for number in range(len(plan.calls))]
 
 
@@ -70,7 +77,7 @@ def taken_steps(connection: Connection, turn: Turn) -> list[TakenStep]:
 
 def _step(row: RowMapping) -> Step:
     asked = tuple(Asked(ToolAsk(**kept["ask"]), kept["refusal"]) for kept in row["asks"])
-    return Step(row["step"], row["text"], asked, Usage(**row["usage"]))
+    return Step(row["step"], row["text"], asked, Usage(**row["usage"]), row["escalated"])
 
 
 def call_off(connection: Connection, event_id: str) -> None:
