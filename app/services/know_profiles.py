@@ -46,7 +46,7 @@ class KnownProfiles:
 
     def candidates(self, wish: ProfileWish, /) -> Sequence[Profile]:
         """Who is wished by name stands alone: nobody is handed to a model that he did not choose. Else those of the
-        role, and behind them those for everyday talk; a toy only where there is nobody else.
+        role, and behind them those for everyday talk; a toy only where nobody else was ever meant to answer.
         """
         known = self._current()
         if wish.name:
@@ -54,9 +54,12 @@ class KnownProfiles:
         able = sorted((one.kept for one in known if one.trouble is None), key=_order)
         roles = dict.fromkeys((wish.role, ProfileRole.DIALOGUE))
         found = tuple(kept.profile for role in roles for kept in able if kept.profile.role is role)
+        real = tuple(profile for profile in found if not profile.is_toy)
+        if not real:
+            _refuse_if_one_is_unusable(known)
         if not found:
             raise ModelRefused("There is no model that could answer; set LLM_BASE_URL, or add a model profile.")
-        return tuple(profile for profile in found if not profile.is_toy) or found
+        return real or found
 
     def known(self, _tenant: str, /) -> Mapping[str, str]:
         """Every profile by its name, and by its model's where no profile is called so: then the first that has it."""
@@ -70,7 +73,7 @@ class KnownProfiles:
         if found is None:
             raise ModelRefused(f"There is no model profile named {name[:100]}; GET /v1/model-profiles lists them.")
         if found.trouble is not None:
-            raise ModelRefused(f"The model profile {name} cannot be used: {found.trouble}.")
+            raise _unusable(found)
         return found.kept.profile
 
     def _current(self) -> Sequence[_Known]:
@@ -101,3 +104,14 @@ class KnownProfiles:
 
 def _order(kept: KeptProfile) -> tuple[int, str]:
     return kept.position, kept.profile.name
+
+
+def _refuse_if_one_is_unusable(known: Iterable[_Known]) -> None:
+    """Who added a model is told what is wrong with it; a toy's words in its place would tell nothing."""
+    for one in sorted(known, key=lambda one: _order(one.kept)):
+        if one.trouble is not None and one.kept.profile.role is ProfileRole.DIALOGUE:
+            raise _unusable(one)
+
+
+def _unusable(one: _Known) -> ModelRefused:
+    return ModelRefused(f"The model profile {one.kept.profile.name} cannot be used: {one.trouble}.")

@@ -217,6 +217,19 @@ def test_a_toy_answers_only_where_nobody_else_can_or_who_asks_for_it(shelf: Prof
     assert names(roster(shelf, own=TOY), replace(TALK, name="default")) == ["default"]
 
 
+def test_a_toy_does_not_answer_in_place_of_a_model_whose_key_cannot_be_read(shelf: ProfileShelf) -> None:
+    put(shelf, with_key(kept("strong", ProfileRole.ESCALATION), KeyVault("another secret")))
+    assert names(roster(shelf, own=TOY)) == names(roster(shelf, own=TOY), STRONG) == ["default"]
+
+    put(shelf, with_key(kept("mine"), KeyVault("another secret")))
+    with pytest.raises(ModelRefused, match=r"The model profile mine cannot be used: .* save the key again"):
+        roster(shelf, own=TOY).candidates(TALK)
+    with pytest.raises(ModelRefused, match="The model profile mine"):
+        roster(shelf, own=Own(None)).candidates(TALK)
+    assert names(roster(shelf, own=TOY), replace(TALK, name="default")) == ["default"]
+    assert names(roster(shelf)) == ["default"], "the settings' own model is no toy"
+
+
 def test_without_any_profile_somebody_is_told_what_to_do(shelf: ProfileShelf) -> None:
     with pytest.raises(ModelRefused, match="LLM_BASE_URL"):
         roster(shelf, own=Own(None)).candidates(TALK)
