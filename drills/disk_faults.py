@@ -40,7 +40,7 @@ def on_a_small_disk(folder: Path) -> Iterator[None]:
         data = folder / NAME
         subprocess.run(["cp", "-a", str(data), str(place)], check=True)
         shutil.rmtree(data)
-        data.symlink_to(place / NAME)
+        data.symlink_to((place / NAME).resolve())
         yield
 
 
