@@ -15,12 +15,12 @@ EMPTY, PRISTINE = "template1", "pristine"
 """What a new database is copied from; `pristine` has the schema, which costs far less to copy than to migrate."""
 
 
-def run_outside(dsn: str, statement: str) -> None:
-    """A statement that no transaction may hold, and that takes as long as it takes."""
+def run_outside(dsn: str, *statements: str) -> None:
+    """Statements that no transaction may hold, one after the other, and that take as long as they take."""
     engine = create_engine(dsn, 1, patience=UNHURRIED).execution_options(isolation_level="AUTOCOMMIT")
     with engine.connect() as connection:
-        connection.execute(text("SET statement_timeout = 0"))
-        connection.execute(text(statement))
+        for statement in ("SET statement_timeout = 0", *statements):
+            connection.execute(text(statement))
     engine.dispose()
 
 
@@ -37,7 +37,18 @@ def a_database(dsn: str, template: str) -> Iterator[str]:
     try:
         yield make_url(dsn).set(database=name).render_as_string(hide_password=False)
     finally:
-        run_outside(dsn, f"DROP DATABASE {name} WITH (FORCE)")
+        _drop(dsn, name)
+
+
+def _drop(dsn: str, name: str) -> None:
+    """Without `WITH (FORCE)`: it may not end Postgres's own autovacuum for us, which a plain `DROP` sends away."""
+    run_outside(
+        dsn,
+        f"ALTER DATABASE {name} ALLOW_CONNECTIONS false",
+        f"""SELECT pg_terminate_backend(pid, 5000) FROM pg_stat_activity
+            WHERE datname = '{name}' AND usename = current_user""",
+        f"DROP DATABASE {name}",
+    )
 
 
 @contextmanager
